@@ -1,0 +1,7 @@
+//! LogQL: the language (parse, print), pipelines over lines, and evaluation over blocks of entries.
+//! It is synchronous and CPU-bound, and must not know storage, network, clock or any role: data come through
+//! [`source::Source`], the answer leaves as [`engine`]'s values.
+
+pub mod ast;
+pub mod source;
+pub mod value;

@@ -1,0 +1,54 @@
+//! Where the engine gets its data: traits that a querier implements over recent and stored blocks.
+
+use model::{Fingerprint, Labels, Matcher, RawBlock, Result, TimeRange};
+use std::sync::Arc;
+
+/// A part of the streams by fingerprint: part `index` of `of`, `of` a power of two (the top bits of the fingerprint).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub index: u32,
+    pub of: u32,
+}
+
+impl Shard {
+    pub fn contains(&self, fingerprint: Fingerprint) -> bool {
+        let bits = self.of.trailing_zeros();
+        bits == 0 || fingerprint.0 >> (64 - bits) == u64::from(self.index)
+    }
+}
+
+/// Which entries a query part reads.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    pub matchers: Vec<Matcher>,
+    pub range: TimeRange,
+    pub shard: Option<Shard>,
+}
+
+/// A compressed run of entries; [`Block::load`] fetches and decompresses, and may block the calling thread.
+pub trait Block: Send + Sync {
+    /// Oldest and newest entry, both inclusive, in nanoseconds.
+    fn bounds_ns(&self) -> (i64, i64);
+    /// Entries in the block, 0 if not known before loading.
+    fn entries(&self) -> u64;
+    /// `Corrupt` when the bytes do not verify: the engine goes on without the block and says so in a warning.
+    fn load(&self) -> Result<RawBlock>;
+}
+
+/// One stream's blocks, oldest first. Blocks may overlap in time (replicas, flushed data still in memory), and then an
+/// entry may occur in several: equal timestamp, line and metadata in one stream are one entry.
+pub struct StreamBlocks {
+    pub labels: Labels,
+    pub fingerprint: Fingerprint,
+    pub blocks: Vec<Arc<dyn Block>>,
+}
+
+/// The selected streams, pulled by several threads at once, each stream given once.
+pub trait Streams: Send + Sync {
+    fn next(&self) -> Option<Result<StreamBlocks>>;
+}
+
+pub trait Source: Send + Sync {
+    /// Streams that satisfy the matchers, with the blocks that overlap the range.
+    fn select(&self, selection: &Selection) -> Result<Box<dyn Streams>>;
+}

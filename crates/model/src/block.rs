@@ -1,0 +1,248 @@
+//! A block: a run of one stream's entries as Loki lays them out when decompressed. The head of a stream, a stored block
+//! and a block on the wire are all this; it is searched as a whole before it is split into lines.
+//!
+//! Entry: `varint ts_ns, str line`, and with metadata `uvarint section_bytes, uvarint pairs, pairs x (uvarint name, uvarint value)`
+//! where names and values are numbers of symbols. Source: the storage format, section 2.4.
+
+use crate::varint::{bytes, put_str, put_uvarint, put_varint, take, uvarint, varint};
+use crate::{Symbols, SymbolsBuilder};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Whether entries carry a structured metadata section (chunk format 4) or not (formats 1 to 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    Plain,
+    Metadata,
+}
+
+/// The entries are malformed from some byte on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    pub offset: usize,
+}
+
+/// A decompressed block and the symbols that its metadata refers to.
+#[derive(Clone, Debug)]
+pub struct RawBlock {
+    pub data: Bytes,
+    pub layout: Layout,
+    pub symbols: Arc<Symbols>,
+}
+
+impl RawBlock {
+    pub fn entries(&self) -> Entries<'_> {
+        Entries { start: &self.data, rest: &self.data, layout: self.layout, symbols: &self.symbols }
+    }
+}
+
+/// Walks a block without copying; one line costs a few varints.
+#[derive(Clone)]
+pub struct Entries<'a> {
+    start: &'a [u8],
+    rest: &'a [u8],
+    layout: Layout,
+    symbols: &'a Symbols,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct EntryRef<'a> {
+    pub ts_ns: i64,
+    pub line: &'a [u8],
+    pub metadata: Metadata<'a>,
+}
+
+impl<'a> Entries<'a> {
+    /// The next entry, `None` at the end.
+    #[inline]
+    pub fn try_next(&mut self) -> Result<Option<EntryRef<'a>>, Malformed> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let mut rest = self.rest;
+        match entry(&mut rest, self.layout, self.symbols) {
+            Some(e) => {
+                self.rest = rest;
+                Ok(Some(e))
+            }
+            None => Err(Malformed { offset: self.offset() }),
+        }
+    }
+    /// The offset in the block of the entry that comes next.
+    pub fn offset(&self) -> usize {
+        self.start.len() - self.rest.len()
+    }
+}
+
+#[inline]
+fn entry<'a>(rest: &mut &'a [u8], layout: Layout, symbols: &'a Symbols) -> Option<EntryRef<'a>> {
+    let ts_ns = varint(rest)?;
+    let line = bytes(rest)?;
+    let metadata = match layout {
+        Layout::Plain => Metadata { pairs: &[], symbols },
+        Layout::Metadata => {
+            let section = uvarint(rest)?;
+            let mut section = take(rest, section)?;
+            let _count = uvarint(&mut section)?;
+            Metadata { pairs: section, symbols }
+        }
+    };
+    Some(EntryRef { ts_ns, line, metadata })
+}
+
+/// One entry's structured metadata, decoded as it is walked.
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata<'a> {
+    pairs: &'a [u8],
+    symbols: &'a Symbols,
+}
+
+impl<'a> Metadata<'a> {
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+    /// Name and value of each pair. A number without a symbol reads as "", and a pair without a name is left out:
+    /// Loki's delete rewrites leave such pairs behind.
+    pub fn iter(&self) -> MetadataIter<'a> {
+        MetadataIter { rest: self.pairs, symbols: self.symbols }
+    }
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+}
+
+impl PartialEq for Metadata<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (std::ptr::eq(self.symbols, other.symbols) && self.pairs == other.pairs) || self.iter().eq(other.iter())
+    }
+}
+
+pub struct MetadataIter<'a> {
+    rest: &'a [u8],
+    symbols: &'a Symbols,
+}
+
+impl<'a> Iterator for MetadataIter<'a> {
+    type Item = (&'a str, &'a str);
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let name = self.symbols.get(uvarint(&mut self.rest)?).unwrap_or("");
+            let value = self.symbols.get(uvarint(&mut self.rest)?).unwrap_or("");
+            if !name.is_empty() {
+                return Some((name, value));
+            }
+        }
+    }
+}
+
+/// Appends entries to a growing block.
+#[derive(Clone, Debug)]
+pub struct BlockBuilder {
+    data: Vec<u8>,
+    layout: Layout,
+    section: Vec<u8>,
+    pub entries: u64,
+    /// Bounds of the entries so far; `min > max` when there are none.
+    pub min_ts_ns: i64,
+    pub max_ts_ns: i64,
+    /// Whether some entry is older than the one before it.
+    pub unordered: bool,
+    /// Loki's size of the block: line bytes plus 8 for each metadata pair.
+    pub size_bytes: u64,
+}
+
+impl BlockBuilder {
+    pub fn new(layout: Layout) -> Self {
+        BlockBuilder {
+            data: Vec::new(),
+            layout,
+            section: Vec::new(),
+            entries: 0,
+            min_ts_ns: i64::MAX,
+            max_ts_ns: i64::MIN,
+            unordered: false,
+            size_bytes: 0,
+        }
+    }
+
+    /// Appends one entry; `metadata` goes through `symbols` and is dropped in the plain layout.
+    pub fn push<'m>(
+        &mut self,
+        ts_ns: i64,
+        line: &[u8],
+        metadata: impl Iterator<Item = (&'m str, &'m str)>,
+        symbols: &mut SymbolsBuilder,
+    ) {
+        put_varint(&mut self.data, ts_ns);
+        put_str(&mut self.data, line);
+        self.size_bytes += line.len() as u64;
+        if self.layout == Layout::Metadata {
+            self.section.clear();
+            let mut pairs = 0u64;
+            for (name, value) in metadata {
+                put_uvarint(&mut self.section, symbols.intern(name));
+                put_uvarint(&mut self.section, symbols.intern(value));
+                pairs += 1;
+            }
+            let mut count = Vec::with_capacity(2);
+            put_uvarint(&mut count, pairs);
+            put_uvarint(&mut self.data, (count.len() + self.section.len()) as u64);
+            self.data.extend_from_slice(&count);
+            self.data.extend_from_slice(&self.section);
+            self.size_bytes += 8 * pairs;
+        }
+        self.unordered |= self.entries > 0 && ts_ns < self.max_ts_ns;
+        self.entries += 1;
+        self.min_ts_ns = self.min_ts_ns.min(ts_ns);
+        self.max_ts_ns = self.max_ts_ns.max(ts_ns);
+    }
+
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_give_back_what_was_pushed_and_junk_is_an_error() {
+        let mut symbols = SymbolsBuilder::default();
+        let mut block = BlockBuilder::new(Layout::Metadata);
+        block.push(5, b"one", [("a", "1"), ("b", "2")].into_iter(), &mut symbols);
+        block.push(7, b"", [].into_iter(), &mut symbols);
+        block.push(6, b"three", [("a", "2")].into_iter(), &mut symbols);
+        assert!(block.unordered && block.entries == 3 && block.min_ts_ns == 5 && block.max_ts_ns == 7);
+        assert_eq!(block.size_bytes, 3 + 16 + 5 + 8);
+        let symbols = Arc::new(symbols.finish());
+        let raw = RawBlock { data: block.into_data().into(), layout: Layout::Metadata, symbols };
+        let mut seen = vec![];
+        let mut entries = raw.entries();
+        while let Some(e) = entries.try_next().unwrap() {
+            seen.push((e.ts_ns, e.line.to_vec(), e.metadata.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>()));
+        }
+        assert_eq!(
+            seen,
+            [
+                (5, b"one".to_vec(), vec!["a=1".to_string(), "b=2".to_string()]),
+                (7, b"".to_vec(), vec![]),
+                (6, b"three".to_vec(), vec!["a=2".to_string()]),
+            ]
+        );
+        let cut = RawBlock { data: raw.data.slice(..raw.data.len() - 1), ..raw.clone() };
+        let mut entries = cut.entries();
+        assert!(entries.try_next().unwrap().is_some() && entries.try_next().unwrap().is_some());
+        assert!(entries.try_next().is_err());
+    }
+}

@@ -1,0 +1,23 @@
+//! The nouns of a log store: tenant, labels, matchers, entries, blocks, batches, time ranges, errors.
+//! It must not know I/O, async, configuration or any role.
+
+pub mod batch;
+pub mod block;
+pub mod error;
+pub mod labels;
+pub mod matcher;
+pub mod pattern;
+pub mod quote;
+pub mod symbols;
+pub mod tenant;
+pub mod time;
+pub mod varint;
+
+pub use batch::{Batch, BatchBuilder, StreamBatch};
+pub use block::{BlockBuilder, EntryRef, Layout, RawBlock};
+pub use error::{Error, Kind, Result};
+pub use labels::{Fingerprint, Label, Labels};
+pub use matcher::{MatchOp, Matcher};
+pub use symbols::{Symbols, SymbolsBuilder};
+pub use tenant::TenantId;
+pub use time::{Direction, TimeRange};

@@ -1,0 +1,91 @@
+//! A chunk's symbols: the names and values of structured metadata, each stored once and referred to by number.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// An immutable list of strings in one allocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Symbols {
+    text: String,
+    ends: Vec<u32>,
+}
+
+impl Symbols {
+    pub fn get(&self, index: u64) -> Option<&str> {
+        let i = usize::try_from(index).ok()?;
+        let end = *self.ends.get(i)? as usize;
+        let start = if i == 0 { 0 } else { self.ends[i - 1] as usize };
+        self.text.get(start..end)
+    }
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len() as u64).filter_map(|i| self.get(i))
+    }
+    /// The bytes of all strings together.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<S> for Symbols {
+    fn from_iter<I: IntoIterator<Item = S>>(iter: I) -> Self {
+        let mut symbols = Symbols::default();
+        for s in iter {
+            symbols.text.push_str(s.as_ref());
+            symbols.ends.push(symbols.text.len() as u32);
+        }
+        symbols
+    }
+}
+
+/// Numbers strings in order of first use.
+#[derive(Clone, Debug, Default)]
+pub struct SymbolsBuilder {
+    symbols: Symbols,
+    index: HashTable<u32>,
+}
+
+impl SymbolsBuilder {
+    pub fn intern(&mut self, s: &str) -> u64 {
+        let hasher = FixedState::default();
+        let hash = hasher.hash_one(s);
+        let symbols = &self.symbols;
+        let lookup = |i: &u32| symbols.get(u64::from(*i)).unwrap_or("");
+        if let Some(i) = self.index.find(hash, |i| lookup(i) == s) {
+            return u64::from(*i);
+        }
+        let i = self.symbols.len() as u32;
+        self.symbols.text.push_str(s);
+        self.symbols.ends.push(self.symbols.text.len() as u32);
+        let symbols = &self.symbols;
+        self.index.insert_unique(hash, i, |i| hasher.hash_one(symbols.get(u64::from(*i)).unwrap_or("")));
+        u64::from(i)
+    }
+    pub fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+    pub fn finish(self) -> Symbols {
+        self.symbols
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_are_numbered_in_order_of_first_use() {
+        let mut b = SymbolsBuilder::default();
+        let seen: Vec<u64> = ["level", "info", "level", "", "warn", "info"].map(|s| b.intern(s)).to_vec();
+        assert_eq!(seen, [0, 1, 0, 2, 3, 1]);
+        let symbols = b.finish();
+        assert_eq!(symbols.iter().collect::<Vec<_>>(), ["level", "info", "", "warn"]);
+        assert_eq!(symbols.get(4), None);
+    }
+}

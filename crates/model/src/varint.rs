@@ -1,0 +1,88 @@
+//! LEB128 variable-length integers as Go's `encoding/binary` and protobuf write them, and length-prefixed strings.
+//! Readers take `&mut &[u8]`, advance it, and answer `None` on truncation or overflow; they never panic.
+
+#[inline]
+pub fn put_uvarint(out: &mut Vec<u8>, mut v: u64) {
+    while v >= 0x80 {
+        out.push(v as u8 | 0x80);
+        v >>= 7;
+    }
+    out.push(v as u8);
+}
+
+/// Zig-zag, as Go's `PutVarint` and protobuf's `sint64`.
+#[inline]
+pub fn put_varint(out: &mut Vec<u8>, v: i64) {
+    put_uvarint(out, ((v << 1) ^ (v >> 63)) as u64);
+}
+
+#[inline]
+pub fn put_str(out: &mut Vec<u8>, s: &[u8]) {
+    put_uvarint(out, s.len() as u64);
+    out.extend_from_slice(s);
+}
+
+#[inline]
+pub fn uvarint(buf: &mut &[u8]) -> Option<u64> {
+    if let [first, rest @ ..] = *buf
+        && *first < 0x80
+    {
+        *buf = rest;
+        return Some(u64::from(*first));
+    }
+    let mut v = 0u64;
+    for (i, &b) in buf.iter().enumerate().take(10) {
+        if i == 9 && b > 1 {
+            return None;
+        }
+        v |= u64::from(b & 0x7f) << (7 * i);
+        if b < 0x80 {
+            *buf = &buf[i + 1..];
+            return Some(v);
+        }
+    }
+    None
+}
+
+#[inline]
+pub fn varint(buf: &mut &[u8]) -> Option<i64> {
+    let v = uvarint(buf)?;
+    Some((v >> 1) as i64 ^ -((v & 1) as i64))
+}
+
+/// `len` bytes from the front of `buf`.
+#[inline]
+pub fn take<'a>(buf: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
+    let len = usize::try_from(len).ok()?;
+    let (head, rest) = buf.split_at_checked(len)?;
+    *buf = rest;
+    Some(head)
+}
+
+/// A length-prefixed byte string.
+#[inline]
+pub fn bytes<'a>(buf: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = uvarint(buf)?;
+    take(buf, len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_round_trip_and_reject_junk() {
+        for v in [0, 1, -1, 63, 64, -64, -65, i64::MAX, i64::MIN, 1_740_000_000_000_000_005] {
+            let mut out = vec![];
+            put_varint(&mut out, v);
+            let mut buf = out.as_slice();
+            assert_eq!(varint(&mut buf), Some(v));
+            assert!(buf.is_empty());
+            for cut in 0..out.len() {
+                assert_eq!(varint(&mut &out[..cut]), None, "truncated at {cut}");
+            }
+        }
+        assert_eq!(uvarint(&mut [0xffu8; 11].as_slice()), None);
+        assert_eq!(bytes(&mut [5u8, b'a'].as_slice()), None, "a length past the end");
+    }
+}

@@ -1,0 +1,106 @@
+//! The query service: what a query-frontend, its stages and a querier all are.
+
+use async_trait::async_trait;
+use logql::value::QueryValue;
+use model::{Direction, Labels, Matcher, Result, TenantId, TimeRange};
+use std::time::Duration;
+
+#[async_trait]
+pub trait Queries: Send + Sync {
+    async fn query(&self, tenant: &TenantId, request: QueryRequest) -> Result<QueryResponse>;
+    /// Label names, or the values of one label, sorted. No matchers: of every stream.
+    async fn labels(&self, tenant: &TenantId, request: MetadataRequest, name: Option<String>) -> Result<Answer<Vec<String>>>;
+    async fn series(&self, tenant: &TenantId, request: MetadataRequest) -> Result<Answer<Vec<Labels>>>;
+    async fn stats(&self, tenant: &TenantId, request: MetadataRequest) -> Result<Answer<IndexStats>>;
+    /// Bytes per group of labels, largest first.
+    async fn volume(&self, tenant: &TenantId, request: VolumeRequest) -> Result<Answer<Vec<Volume>>>;
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryRequest {
+    /// LogQL.
+    pub query: String,
+    pub time: QueryTime,
+    pub limit: u32,
+    pub direction: Direction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum QueryTime {
+    Instant { time_ns: i64 },
+    /// For log queries `[start, end)`; for metric queries a grid of steps, both ends included.
+    Range { start_ns: i64, end_ns: i64, step_ns: i64, interval_ns: i64 },
+}
+
+#[derive(Clone, Debug)]
+pub struct QueryResponse {
+    pub value: QueryValue,
+    pub warnings: Vec<String>,
+    pub stats: QueryStats,
+}
+
+/// An answer and what is missing from it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer<T> {
+    pub value: T,
+    pub warnings: Vec<String>,
+}
+
+/// What a query cost; the source of the `stats` object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueryStats {
+    pub exec_time: Duration,
+    pub queue_time: Duration,
+    pub bytes_processed: u64,
+    pub lines_processed: u64,
+    pub entries_returned: u64,
+    pub post_filter_lines: u64,
+    pub structured_metadata_bytes: u64,
+    pub splits: u64,
+    pub shards: u64,
+    pub chunks_referenced: u64,
+    pub chunks_downloaded: u64,
+    pub chunks_download_time: Duration,
+    pub chunk_refs_time: Duration,
+    pub compressed_bytes: u64,
+    pub decompressed_bytes: u64,
+    pub decompressed_lines: u64,
+    pub duplicates: u64,
+    pub ingesters_reached: u64,
+    pub ingester_streams: u64,
+    pub ingester_blocks: u64,
+    pub ingester_bytes: u64,
+    pub ingester_lines: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetadataRequest {
+    /// Alternatives: a stream is meant when it satisfies all matchers of one of them. None: every stream.
+    pub selectors: Vec<Vec<Matcher>>,
+    pub range: TimeRange,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexStats {
+    pub streams: u64,
+    pub chunks: u64,
+    pub bytes: u64,
+    pub entries: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct VolumeRequest {
+    pub matchers: Vec<Matcher>,
+    pub range: TimeRange,
+    pub limit: u32,
+    /// Group by these labels; none: by the labels that the matchers name.
+    pub target_labels: Vec<String>,
+    /// Per label name instead of per group of label values.
+    pub by_label_name: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    pub labels: Labels,
+    pub bytes: u64,
+}
