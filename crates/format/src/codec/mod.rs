@@ -201,7 +201,7 @@ mod tests {
             for i in 0..packed.len().min(2000) {
                 bad[i] ^= 1 << (i % 8);
                 let _ = codec.decompress(&bad, raw.len(), 1 << 20);
-                bad[i] = packed[i];
+                bad[i] ^= 1 << (i % 8);
             }
         }
     }
