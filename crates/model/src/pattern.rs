@@ -3,7 +3,10 @@
 
 mod class;
 mod escape;
+mod shape;
 mod translate;
+
+pub(crate) use shape::Shape;
 
 use crate::{Error, Result};
 use regex::{Regex, RegexBuilder};
