@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod block;
 pub mod error;
+pub mod label_text;
 pub mod labels;
 pub mod matcher;
 pub mod pattern;
