@@ -1,0 +1,57 @@
+//! How the attributes of OTLP log records become labels and structured metadata (`otlp_config`), per tenant.
+//! It must not know the OTLP wire format.
+
+/// The resource attributes that become labels unless `ignore_defaults` is set; dots become underscores.
+pub const DEFAULT_RESOURCE_ATTRIBUTES: [&str; 18] = [
+    "service.name",
+    "service.namespace",
+    "service.instance.id",
+    "deployment.environment",
+    "deployment.environment.name",
+    "cloud.region",
+    "cloud.availability_zone",
+    "k8s.cluster.name",
+    "k8s.namespace.name",
+    "k8s.pod.name",
+    "k8s.container.name",
+    "container.name",
+    "k8s.replicaset.name",
+    "k8s.deployment.name",
+    "k8s.statefulset.name",
+    "k8s.daemonset.name",
+    "k8s.cronjob.name",
+    "k8s.job.name",
+];
+
+/// The rules of one tenant; a rule that comes first wins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OtlpConfig {
+    pub resource_attributes: ResourceAttributes,
+    pub scope_attributes: Vec<AttributesConfig>,
+    pub log_attributes: Vec<AttributesConfig>,
+    /// Store `severity_text` as a label, not as structured metadata.
+    pub severity_text_as_label: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResourceAttributes {
+    /// Leave [`DEFAULT_RESOURCE_ATTRIBUTES`] out.
+    pub ignore_defaults: bool,
+    pub attributes_config: Vec<AttributesConfig>,
+}
+
+/// What happens to the attributes that are named, or whose name the regex matches as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttributesConfig {
+    pub action: OtlpAction,
+    pub attributes: Vec<String>,
+    pub regex: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpAction {
+    /// A label of the stream. Only resource attributes may have it.
+    IndexLabel,
+    StructuredMetadata,
+    Drop,
+}
