@@ -3,5 +3,6 @@
 //! [`source::Source`], the answer leaves as [`engine`]'s values.
 
 pub mod ast;
+pub mod pipeline;
 pub mod source;
 pub mod value;
