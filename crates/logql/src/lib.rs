@@ -4,4 +4,5 @@
 
 pub mod ast;
 pub mod source;
+pub mod units;
 pub mod value;
