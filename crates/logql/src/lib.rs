@@ -5,4 +5,5 @@
 pub mod ast;
 pub mod pipeline;
 pub mod source;
+pub mod units;
 pub mod value;
