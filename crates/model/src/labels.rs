@@ -1,6 +1,7 @@
 //! A stream's labels: sorted, unique, immutable; their canonical text and their fingerprint.
 
-use crate::quote::{quote_into, unquote_prefix};
+use crate::label_text;
+use crate::quote::quote_into;
 use crate::{Error, Result};
 use smol_str::SmolStr;
 use std::fmt;
@@ -53,8 +54,7 @@ impl Labels {
         Labels(labels.into())
     }
 
-    /// Parses `{name="value", ...}` as Loki's push API takes it: Go-quoted values, any order, spaces and a trailing
-    /// comma allowed. A repeated name is an error that names it.
+    /// Parses what [`label_text::parse`] reads. A repeated name is an error that names it.
     pub fn parse(text: &str) -> Result<Self> {
         parse(text)
     }
@@ -86,10 +86,7 @@ impl Labels {
     /// The stream's position on the ring: FNV-1 32 over tenant and canonical text.
     pub fn ring_token(&self, tenant: &str) -> u32 {
         let canonical = self.to_string();
-        tenant
-            .bytes()
-            .chain(canonical.bytes())
-            .fold(0x811c_9dc5u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b))
+        tenant.bytes().chain(canonical.bytes()).fold(0x811c_9dc5u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b))
     }
 }
 
@@ -132,54 +129,12 @@ pub fn is_label_name(name: &str) -> bool {
 }
 
 fn parse(text: &str) -> Result<Labels> {
-    let fail = |at: usize, what: &str| Error::invalid(format!("1:{}: parse error: {what}", at + 1));
-    let mut at = skip_space(text, 0);
-    if !text[at..].starts_with('{') {
-        return Err(fail(at, &unexpected(text, at, "expected \"{\"")));
+    let pairs = label_text::parse(text)?;
+    if let Some(twice) = pairs.windows(2).find(|w| w[0].0 == w[1].0) {
+        let stream = label_text::canonical(&pairs);
+        return Err(Error::invalid(format!("stream '{stream}' has duplicate label name: '{}'", twice[0].0)));
     }
-    at = skip_space(text, at + 1);
-    let mut pairs: Vec<(SmolStr, SmolStr)> = Vec::new();
-    while !text[at..].starts_with('}') {
-        let name_end = at + text[at..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b':').count();
-        let name = &text[at..name_end];
-        if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
-            return Err(fail(at, &unexpected(text, at, "expected label name or \"}\"")));
-        }
-        let eq = skip_space(text, name_end);
-        if !text[eq..].starts_with('=') {
-            return Err(fail(eq, &unexpected(text, eq, "expected \"=\"")));
-        }
-        let open = skip_space(text, eq + 1);
-        let Some((value, len)) = unquote_prefix(&text[open..]) else {
-            return Err(fail(open, &unexpected(text, open, "expected a quoted string")));
-        };
-        if pairs.iter().any(|(n, _)| n == name) {
-            return Err(Error::invalid(format!("stream '{text}' has duplicate label name: '{name}'")));
-        }
-        pairs.push((name.into(), value.into()));
-        at = skip_space(text, open + len);
-        if text[at..].starts_with(',') {
-            at = skip_space(text, at + 1);
-        } else if !text[at..].starts_with('}') {
-            return Err(fail(at, &unexpected(text, at, "expected \",\" or \"}\"")));
-        }
-    }
-    let end = skip_space(text, at + 1);
-    if end != text.len() {
-        return Err(fail(end, &unexpected(text, end, "expected end of input")));
-    }
-    Ok(Labels::new(pairs))
-}
-
-fn skip_space(text: &str, at: usize) -> usize {
-    at + text[at..].bytes().take_while(u8::is_ascii_whitespace).count()
-}
-
-fn unexpected(text: &str, at: usize, expected: &str) -> String {
-    match text[at..].chars().next() {
-        None => format!("unexpected end of input inside braces, {expected}"),
-        Some(c) => format!("unexpected character inside braces: '{c}', {expected}"),
-    }
+    Ok(Labels(pairs.into_iter().map(|(name, value)| Label { name, value }).collect()))
 }
 
 #[cfg(test)]
@@ -204,14 +159,14 @@ mod tests {
 
     #[test]
     fn label_text_is_parsed_and_printed_canonically() {
-        for (text, canonical) in [
-            ("{}", "{}"),
-            (" { b = \"2\" , a=`1`, } ", r#"{a="1", b="2"}"#),
-            (r#"{a="x\ny\"z"}"#, r#"{a="x\ny\"z"}"#),
-        ] {
+        for (text, canonical) in
+            [("{}", "{}"), (" { b = \"2\" , a=`1`, } ", r#"{a="1", b="2"}"#), (r#"{a="x\ny\"z"}"#, r#"{a="x\ny\"z"}"#)]
+        {
             assert_eq!(Labels::parse(text).unwrap().to_string(), canonical);
         }
-        for bad in ["", "{", "{a}", "{a=}", "{a=1}", "{a-b=\"1\"}", "{a=\"1\"", "{a=\"1\"}x", "{a=\"1\",a=\"2\"}", "{1a=\"\"}"] {
+        for bad in
+            ["{", "{a}", "{a=}", "{a=1}", "{a-b=\"1\"}", "{a=\"1\"", "{a=\"1\"}x", "{a=\"1\",a=\"2\"}", "{1a=\"\"}"]
+        {
             assert!(Labels::parse(bad).is_err(), "{bad}");
         }
     }
