@@ -2,12 +2,12 @@
 //! the word of a number that was not checked against the bytes that are there.
 
 use super::table::{BlockMeta, CRC_BYTES, Sections, VERSION_METADATA, checked, sections};
-use super::{BLOCK_RAW_BYTES_MAX, SYMBOLS_BYTES_MAX, frame, header};
+use super::{BLOCK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MAX, SYMBOLS_BYTES_MAX, frame, header};
 use crate::crc::crc32c;
 use crate::{ChunkRef, Codec};
 use bytes::Bytes;
 use model::varint::{bytes, uvarint};
-use model::{Error, Fingerprint, Labels, Layout, RawBlock, Result, Symbols, TenantId};
+use model::{Error, Fingerprint, Labels, Layout, RawBlock, Result, Symbols, TenantId, TimeRange};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -127,6 +127,30 @@ impl Chunk {
             .decompress(payload, size_hint, BLOCK_RAW_BYTES_MAX)
             .map_err(|e| e.context(format!("block {i}")))?;
         Ok(RawBlock { data: raw.into(), layout: self.layout(), symbols: self.symbols.clone() })
+    }
+
+    /// The blocks that may hold entries of `range`, decompressed into one run, and the errors of those left out.
+    pub fn raw(&self, range: &TimeRange) -> (RawBlock, Vec<Error>) {
+        let (mut data, mut errors) = (Bytes::new(), Vec::new());
+        let mut joined = Vec::new();
+        for (i, meta) in self.metas.iter().enumerate() {
+            if !range.overlaps(meta.min_ts_ns, meta.max_ts_ns) {
+                continue;
+            }
+            match self.block(i) {
+                Err(e) => errors.push(e),
+                Ok(block) if data.len() + joined.len() + block.data.len() > CHUNK_RAW_BYTES_MAX => {
+                    errors.push(Error::corrupt(format!("block {i}: the chunk exceeds {CHUNK_RAW_BYTES_MAX} bytes")));
+                }
+                Ok(block) if data.is_empty() && joined.is_empty() => data = block.data,
+                Ok(block) => {
+                    joined.extend_from_slice(&std::mem::take(&mut data));
+                    joined.extend_from_slice(&block.data);
+                }
+            }
+        }
+        let data = if joined.is_empty() { data } else { joined.into() };
+        (RawBlock { data, layout: self.layout(), symbols: self.symbols.clone() }, errors)
     }
 
     /// The compressed bytes of block `i`. When the checksum at the stated place differs, the block is looked for where
