@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod block;
+pub mod duration;
 pub mod error;
 pub mod labels;
 pub mod matcher;

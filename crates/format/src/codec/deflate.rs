@@ -39,7 +39,8 @@ fn deflate_into(raw: &[u8], packed: &mut Vec<u8>) {
         context.reset();
         loop {
             let rest = &raw[context.total_in() as usize..];
-            let status = context.compress_vec(rest, packed, FlushCompress::Finish).expect("a fresh stream that takes any input");
+            let status =
+                context.compress_vec(rest, packed, FlushCompress::Finish).expect("a fresh stream that takes any input");
             if status == Status::StreamEnd {
                 break;
             }

@@ -1,7 +1,9 @@
 //! LZ4 frames with independent blocks and no checksums, as Loki's writer makes them; a reader for any valid frame.
 
 use super::Output;
-use lz4_flex::block::{CompressTable, DecompressError, compress_into_with_table, decompress_into, get_maximum_output_size};
+use lz4_flex::block::{
+    CompressTable, DecompressError, compress_into_with_table, decompress_into, get_maximum_output_size,
+};
 use lz4_flex::frame::FrameDecoder;
 use model::varint::take;
 use model::{Error, Result};
@@ -70,7 +72,8 @@ pub(super) fn compress(raw: &[u8], block_max: BlockMax) -> Vec<u8> {
 fn put_block(table: &mut CompressTable, raw: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + 4 + get_maximum_output_size(raw.len()), 0);
-    let packed = compress_into_with_table(raw, &mut out[start + 4..], table).expect("the output has room for any input");
+    let packed =
+        compress_into_with_table(raw, &mut out[start + 4..], table).expect("the output has room for any input");
     let word = if packed >= raw.len() {
         out.truncate(start + 4);
         out.extend_from_slice(raw);

@@ -146,7 +146,8 @@ mod tests {
     use super::*;
 
     fn samples() -> Vec<Vec<u8>> {
-        let log: Vec<u8> = (0..9000).flat_map(|i| format!("level=info n={i} msg=\"some text\"\n").into_bytes()).collect();
+        let log: Vec<u8> =
+            (0..9000).flat_map(|i| format!("level=info n={i} msg=\"some text\"\n").into_bytes()).collect();
         let mut state = 1u64;
         let noise: Vec<u8> = (0..200_000)
             .map(|_| {
@@ -164,9 +165,16 @@ mod tests {
                 let packed = codec.compress(&raw);
                 for hint in [0, raw.len() / 2, raw.len(), raw.len() + 100, usize::MAX] {
                     let limit = raw.len() + 8;
-                    assert!(codec.decompress(&packed, hint, limit).unwrap() == raw, "{codec:?} {} hint {hint}", raw.len());
+                    assert!(
+                        codec.decompress(&packed, hint, limit).unwrap() == raw,
+                        "{codec:?} {} hint {hint}",
+                        raw.len()
+                    );
                 }
-                assert!(codec.decompress(&packed, raw.len(), raw.len()).unwrap() == raw, "{codec:?}: exactly the limit");
+                assert!(
+                    codec.decompress(&packed, raw.len(), raw.len()).unwrap() == raw,
+                    "{codec:?}: exactly the limit"
+                );
             }
         }
     }
@@ -193,14 +201,24 @@ mod tests {
             for i in 0..packed.len().min(2000) {
                 bad[i] ^= 1 << (i % 8);
                 let _ = codec.decompress(&bad, raw.len(), 1 << 20);
-                bad[i] = packed[i];
+                bad[i] ^= 1 << (i % 8);
             }
         }
     }
 
     #[test]
     fn bytes_and_names_are_loki_s() {
-        let table = [(0, "none"), (1, "gzip"), (3, "lz4-64k"), (4, "snappy"), (5, "lz4-256k"), (6, "lz4-1M"), (7, "lz4"), (8, "flate"), (9, "zstd")];
+        let table = [
+            (0, "none"),
+            (1, "gzip"),
+            (3, "lz4-64k"),
+            (4, "snappy"),
+            (5, "lz4-256k"),
+            (6, "lz4-1M"),
+            (7, "lz4"),
+            (8, "flate"),
+            (9, "zstd"),
+        ];
         for (byte, name) in table {
             let codec = Codec::from_byte(byte).unwrap();
             assert_eq!((codec.byte(), codec.name(), Codec::from_name(name).unwrap()), (byte, name, codec));

@@ -26,7 +26,8 @@ pub(crate) fn compress(raw: &[u8]) -> Vec<u8> {
     if raw.is_empty() {
         return Vec::new();
     }
-    let mut out = Vec::with_capacity(IDENTIFIER.len() + raw.len() / 2 + max_compress_len(raw.len().min(FRAME_BYTES_MAX)));
+    let mut out =
+        Vec::with_capacity(IDENTIFIER.len() + raw.len() / 2 + max_compress_len(raw.len().min(FRAME_BYTES_MAX)));
     out.extend_from_slice(IDENTIFIER);
     ENCODER.with_borrow_mut(|encoder| {
         for frame in raw.chunks(FRAME_BYTES_MAX) {

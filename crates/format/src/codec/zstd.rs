@@ -15,7 +15,9 @@ thread_local! {
 
 fn compressor() -> CCtx<'static> {
     let mut context = CCtx::create();
-    for parameter in [CParameter::CompressionLevel(LEVEL), CParameter::ContentSizeFlag(false), CParameter::ChecksumFlag(true)] {
+    for parameter in
+        [CParameter::CompressionLevel(LEVEL), CParameter::ContentSizeFlag(false), CParameter::ChecksumFlag(true)]
+    {
         context.set_parameter(parameter).expect("a valid parameter on a fresh context");
     }
     context
@@ -23,7 +25,9 @@ fn compressor() -> CCtx<'static> {
 
 pub(super) fn compress(raw: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(compress_bound(raw.len()));
-    COMPRESSOR.with_borrow_mut(|context| context.compress2(&mut packed, raw)).expect("the output has room for any input");
+    COMPRESSOR
+        .with_borrow_mut(|context| context.compress2(&mut packed, raw))
+        .expect("the output has room for any input");
     packed.shrink_to_fit();
     packed
 }
@@ -51,7 +55,6 @@ fn stream(context: &mut DCtx<'_>, payload: &[u8], out: &mut Output) -> Result<()
         let (read, written) = (input.pos(), out.bytes.len());
         let mut output = OutBuffer::around_pos(&mut out.bytes, written);
         pending = context.decompress_stream(&mut output, &mut input).map_err(corrupt)?;
-        drop(output);
         if out.bytes.len() > out.limit_bytes {
             return Err(out.too_large());
         }
@@ -67,7 +70,6 @@ fn ends_here(context: &mut DCtx<'_>, mut input: InBuffer<'_>, out: &Output) -> R
     let mut extra = Vec::with_capacity(1);
     let mut output = OutBuffer::around(&mut extra);
     let pending = context.decompress_stream(&mut output, &mut input).map_err(corrupt)?;
-    drop(output);
     if !extra.is_empty() || pending > 0 {
         return Err(out.too_large());
     }
