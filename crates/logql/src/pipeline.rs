@@ -38,11 +38,12 @@ impl StreamPipeline<'_> {
     pub fn line_bytes(&self) -> usize { self.line.len() }
     pub fn line(&self) -> &[u8] { &self.line }
     pub fn label(&self, name: &str) -> Option<&str> { self.base.get(name).or(self.sm.iter().find(|s| s.0 == name).map(|s| s.1.as_str())) }
-    pub fn labels(&self) -> Labels { Labels::new(self.base.iter().map(|l| (l.name.to_string(), l.value.to_string())).chain(self.sm.iter().cloned())) }
-    pub fn categorized(&self) -> (Labels, Labels, Labels) { (self.base.clone(), Labels::new(self.sm.iter().cloned()), Labels::default()) }
+    pub fn labels(&mut self) -> Labels { Labels::new(self.base.iter().map(|l| (l.name.to_string(), l.value.to_string())).chain(self.sm.iter().cloned())) }
+    pub fn categorized(&mut self) -> (Labels, Labels, Labels) { (self.base.clone(), Labels::new(self.sm.iter().cloned()), Labels::default()) }
     pub fn error(&self) -> Option<(&str, &str)> { None }
-    pub fn group(&self, g: &Grouping) -> Labels { crate::engine::vector::group(&self.labels(), g) }
-    pub fn identity(&self) -> u64 { use std::hash::BuildHasher; foldhash::fast::FixedState::default().hash_one(self.labels()) }
+    pub fn group(&mut self, g: &Grouping) -> Labels { crate::engine::vector::group(&self.labels(), g) }
+    pub fn group_identity(&mut self, g: &Grouping) -> u64 { use std::hash::BuildHasher; foldhash::fast::FixedState::default().hash_one(self.group(g)) }
+    pub fn identity(&self) -> u64 { use std::hash::BuildHasher; foldhash::fast::FixedState::default().hash_one(self.base.clone()) }
 }
 pub struct Unwrapper { label: SmolStr }
 pub enum Unwrapped { Value(f64), Skip, Error }

@@ -13,7 +13,7 @@ use crate::source::Selection;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use model::{EntryRef, Labels, Result};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 /// Memory is charged in portions of about this many bytes, so that the hook is not asked per sample.
 const CHARGE_BYTES: usize = 64 << 10;
@@ -22,12 +22,11 @@ const SERIES_BYTES: usize = 160;
 /// What a label costs besides its text.
 const LABEL_BYTES: usize = 48;
 
-/// What a sample's value is.
+/// What a sample's value is where nothing is unwrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueOf {
     One,
     LineBytes,
-    Unwrapped,
 }
 
 /// A range aggregation's way from entries to samples, compiled.
@@ -175,7 +174,7 @@ impl Stream<'_> {
                 Unwrapped::Error => 0.0,
             },
             (None, ValueOf::LineBytes) => self.pipeline.line_bytes() as f64,
-            (None, _) => 1.0,
+            (None, ValueOf::One) => 1.0,
         };
         tally.stats.post_filter_lines += 1;
         let has_error = self.pipeline.error().is_some();
@@ -205,27 +204,21 @@ impl Stream<'_> {
             // A line with an error cannot be told by the grouping's labels: it fails the query unless asked for.
             errors::check_series(&self.pipeline.labels())?;
         }
-        match &self.leaf.grouping {
-            Some(grouping) if !grouping.without => {
-                let pipeline = &self.pipeline;
-                let value_of = |name: &str| pipeline.label(name).unwrap_or("");
-                accumulator.slot_by(&grouping.labels, value_of, || pipeline.group(grouping), has_error)
-            }
-            grouping => {
-                let identity = self.pipeline.identity();
-                if let Some(slot) = accumulator.by_identity.get(&identity) {
-                    return Ok(*slot);
-                }
-                let labels = match grouping {
-                    Some(grouping) => self.pipeline.group(grouping),
-                    None => self.pipeline.labels(),
-                };
-                let slot = accumulator.slot(labels)?;
-                accumulator.charge(size_of::<(u64, usize)>())?;
-                accumulator.by_identity.insert(identity, slot);
-                Ok(slot)
-            }
+        let identity = match &self.leaf.grouping {
+            Some(grouping) => self.pipeline.group_identity(grouping),
+            None => self.pipeline.identity(),
+        };
+        if let Some(slot) = accumulator.by_identity.get(&identity) {
+            return Ok(*slot);
         }
+        let labels = match &self.leaf.grouping {
+            Some(grouping) => self.pipeline.group(grouping),
+            None => self.pipeline.labels(),
+        };
+        let slot = accumulator.slot(labels)?;
+        accumulator.charge(size_of::<(u64, usize)>())?;
+        accumulator.by_identity.insert(identity, slot);
+        Ok(slot)
     }
 }
 
@@ -235,8 +228,7 @@ struct Accumulator<'a, F> {
     pane: Pane,
     slots: Vec<(Labels, Panes<F>)>,
     by_labels: HashTable<usize>,
-    /// Series by the values of the grouping's labels.
-    by_values: HashTable<usize>,
+    /// Series by the hash of their labels that the pipeline gives without building them.
     by_identity: HashMap<u64, usize, FixedState>,
     hasher: FixedState,
     uncharged_bytes: usize,
@@ -249,7 +241,6 @@ impl<'a, F: Fold> Accumulator<'a, F> {
             pane: Pane::NOWHERE,
             slots: Vec::new(),
             by_labels: HashTable::new(),
-            by_values: HashTable::new(),
             by_identity: HashMap::default(),
             hasher: FixedState::default(),
             uncharged_bytes: 0,
@@ -286,34 +277,6 @@ impl<'a, F: Fold> Accumulator<'a, F> {
         self.slots.push((labels, Panes::new()));
         let Accumulator { by_labels, slots, hasher, .. } = self;
         by_labels.insert_unique(hash, slot, |slot| hasher.hash_one(&slots[*slot].0));
-        Ok(slot)
-    }
-
-    /// The series of a line by the values of the `by` labels: nothing is built for a series seen before.
-    fn slot_by<'l>(
-        &mut self,
-        names: &[smol_str::SmolStr],
-        value_of: impl Fn(&str) -> &'l str,
-        labels: impl FnOnce() -> Labels,
-        has_error: bool,
-    ) -> Result<usize> {
-        if has_error {
-            return self.slot(labels());
-        }
-        let mut hasher = self.hasher.build_hasher();
-        names.iter().for_each(|name| value_of(name).hash(&mut hasher));
-        let hash = hasher.finish();
-        let same = |slot: &usize| names.iter().all(|n| self.slots[*slot].0.get(n).unwrap_or("") == value_of(n));
-        if let Some(slot) = self.by_values.find(hash, same) {
-            return Ok(*slot);
-        }
-        let slot = self.slot(labels())?;
-        let Accumulator { by_values, slots, hasher, .. } = self;
-        by_values.insert_unique(hash, slot, |slot| {
-            let mut hasher = hasher.build_hasher();
-            names.iter().for_each(|name| slots[*slot].0.get(name).unwrap_or("").hash(&mut hasher));
-            hasher.finish()
-        });
         Ok(slot)
     }
 }

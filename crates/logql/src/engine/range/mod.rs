@@ -89,10 +89,9 @@ fn leaf<'a>(range: &'a RangeAggregation, outer: Option<Outer<'_>>, windows: Wind
     let narrows_parsing = outer.is_none_or(|o| o.narrows_parsing) && range.op != RangeOp::Absent;
     let log = &range.range;
     let hints = Hints::for_samples(&log.log.stages, log.unwrap.as_ref(), grouping.as_ref().filter(|_| narrows_parsing));
-    let value = match (range.op, &log.unwrap) {
-        (RangeOp::Absent, _) | (_, None) if !matches!(range.op, RangeOp::BytesOver | RangeOp::BytesRate) => ValueOf::One,
-        (_, None) => ValueOf::LineBytes,
-        (_, Some(_)) => ValueOf::Unwrapped,
+    let value = match range.op {
+        RangeOp::BytesOver | RangeOp::BytesRate => ValueOf::LineBytes,
+        _ => ValueOf::One,
     };
     Leaf::new(log, &hints, grouping, value, windows)
 }
