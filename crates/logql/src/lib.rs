@@ -6,4 +6,5 @@ pub mod ast;
 pub mod engine;
 pub mod pipeline;
 pub mod source;
+pub mod units;
 pub mod value;

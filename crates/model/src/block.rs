@@ -237,7 +237,11 @@ mod tests {
         let mut seen = vec![];
         let mut entries = raw.entries();
         while let Some(e) = entries.try_next().unwrap() {
-            seen.push((e.ts_ns, e.line.to_vec(), e.metadata.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>()));
+            seen.push((
+                e.ts_ns,
+                e.line.to_vec(),
+                e.metadata.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>(),
+            ));
         }
         assert_eq!(
             seen,

@@ -86,10 +86,7 @@ impl Labels {
     /// The stream's position on the ring: FNV-1 32 over tenant and canonical text.
     pub fn ring_token(&self, tenant: &str) -> u32 {
         let canonical = self.to_string();
-        tenant
-            .bytes()
-            .chain(canonical.bytes())
-            .fold(0x811c_9dc5u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b))
+        tenant.bytes().chain(canonical.bytes()).fold(0x811c_9dc5u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b))
     }
 }
 
@@ -140,7 +137,8 @@ fn parse(text: &str) -> Result<Labels> {
     at = skip_space(text, at + 1);
     let mut pairs: Vec<(SmolStr, SmolStr)> = Vec::new();
     while !text[at..].starts_with('}') {
-        let name_end = at + text[at..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b':').count();
+        let name_end =
+            at + text[at..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b':').count();
         let name = &text[at..name_end];
         if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
             return Err(fail(at, &unexpected(text, at, "expected label name or \"}\"")));
@@ -204,14 +202,14 @@ mod tests {
 
     #[test]
     fn label_text_is_parsed_and_printed_canonically() {
-        for (text, canonical) in [
-            ("{}", "{}"),
-            (" { b = \"2\" , a=`1`, } ", r#"{a="1", b="2"}"#),
-            (r#"{a="x\ny\"z"}"#, r#"{a="x\ny\"z"}"#),
-        ] {
+        for (text, canonical) in
+            [("{}", "{}"), (" { b = \"2\" , a=`1`, } ", r#"{a="1", b="2"}"#), (r#"{a="x\ny\"z"}"#, r#"{a="x\ny\"z"}"#)]
+        {
             assert_eq!(Labels::parse(text).unwrap().to_string(), canonical);
         }
-        for bad in ["", "{", "{a}", "{a=}", "{a=1}", "{a-b=\"1\"}", "{a=\"1\"", "{a=\"1\"}x", "{a=\"1\",a=\"2\"}", "{1a=\"\"}"] {
+        for bad in
+            ["", "{", "{a}", "{a=}", "{a=1}", "{a-b=\"1\"}", "{a=\"1\"", "{a=\"1\"}x", "{a=\"1\",a=\"2\"}", "{1a=\"\"}"]
+        {
             assert!(Labels::parse(bad).is_err(), "{bad}");
         }
     }
