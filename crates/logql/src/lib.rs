@@ -3,6 +3,9 @@
 //! [`source::Source`], the answer leaves as [`engine`]'s values.
 
 pub mod ast;
+pub mod check;
+pub mod parse;
+pub mod print;
 pub mod source;
 pub mod units;
 pub mod value;
