@@ -79,6 +79,22 @@ async fn puts_are_signed_and_keep_keys_and_bodies() {
 }
 
 #[tokio::test]
+async fn a_store_is_checked_without_writing_to_it() {
+    let error = |status: &str, code: &str| answer(status, &format!("<Error><Code>{code}</Code></Error>"));
+    for (reply, usable) in [
+        (answer("200 OK", "{}"), true),
+        (error("404 Not Found", "NoSuchKey"), true),
+        (error("404 Not Found", "NoSuchBucket"), false),
+        (error("403 Forbidden", "InvalidAccessKeyId"), false),
+    ] {
+        let server = serve(vec![reply]).await;
+        let checked = objects(server.port).check().await;
+        assert_eq!(checked.is_ok(), usable, "{checked:?}");
+        assert!(server.requests.lock().unwrap()[0].starts_with("GET /chunks/logs/loki_cluster_seed.json "));
+    }
+}
+
+#[tokio::test]
 async fn answers_become_what_the_caller_should_do() {
     let missing = |code: &str| answer("404 Not Found", &format!("<Error><Code>{code}</Code></Error>"));
     let down = || answer("503 Slow Down", "<Error><Code>SlowDown</Code></Error>");
