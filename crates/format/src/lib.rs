@@ -7,6 +7,7 @@ pub mod crc;
 pub mod key;
 pub mod schema;
 pub mod tsdb;
+pub mod wal;
 
 pub use codec::Codec;
 pub use key::ChunkRef;

@@ -3,5 +3,8 @@
 //! [`source::Source`], the answer leaves as [`engine`]'s values.
 
 pub mod ast;
+pub mod engine;
+pub mod pipeline;
 pub mod source;
+pub mod units;
 pub mod value;

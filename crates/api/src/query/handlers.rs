@@ -26,7 +26,7 @@ pub fn json_response(body: Vec<u8>) -> Response {
 impl ReadApi {
     /// The tenants of a read and its parameters.
     pub async fn read(&self, request: Request<Body>) -> std::result::Result<(Vec<TenantId>, Params), ApiError> {
-        let tenants = tenants(request.headers(), self.auth).map_err(ApiError::middleware)?;
+        let tenants = tenants(request.headers(), self.auth_enabled).map_err(ApiError::ingest)?;
         let params = Params::read(request).await.map_err(ApiError::query)?;
         Ok((tenants, params))
     }

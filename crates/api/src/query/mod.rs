@@ -10,7 +10,6 @@ mod stats;
 mod units;
 mod volume;
 
-use crate::tenant::Auth;
 use axum::Router;
 use axum::routing::get;
 use rpc::queries::Queries;
@@ -23,7 +22,7 @@ use std::sync::Arc;
 pub struct ReadApi {
     pub queries: Arc<dyn Queries>,
     pub limits: Arc<Overrides>,
-    pub auth: Auth,
+    pub auth_enabled: bool,
     pub clock: SharedClock,
 }
 
