@@ -4,7 +4,9 @@
 
 pub mod ast;
 pub mod check;
+pub mod engine;
 pub mod parse;
+pub mod pipeline;
 pub mod print;
 pub mod source;
 pub mod units;
