@@ -1,6 +1,7 @@
 //! A stream's labels: sorted, unique, immutable; their canonical text and their fingerprint.
 
-use crate::quote::{quote_into, unquote_prefix};
+use crate::label_text;
+use crate::quote::{quote, quote_into};
 use crate::{Error, Result};
 use smol_str::SmolStr;
 use std::fmt;
@@ -53,8 +54,7 @@ impl Labels {
         Labels(labels.into())
     }
 
-    /// Parses `{name="value", ...}` as Loki's push API takes it: Go-quoted values, any order, spaces and a trailing
-    /// comma allowed. A repeated name is an error that names it.
+    /// Parses what [`label_text::parse`] reads. A repeated name is an error that names it.
     pub fn parse(text: &str) -> Result<Self> {
         parse(text)
     }
@@ -86,10 +86,7 @@ impl Labels {
     /// The stream's position on the ring: FNV-1 32 over tenant and canonical text.
     pub fn ring_token(&self, tenant: &str) -> u32 {
         let canonical = self.to_string();
-        tenant
-            .bytes()
-            .chain(canonical.bytes())
-            .fold(0x811c_9dc5u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b))
+        tenant.bytes().chain(canonical.bytes()).fold(0x811c_9dc5u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b))
     }
 }
 
@@ -131,55 +128,43 @@ pub fn is_label_name(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// The label name for an OTLP or metadata name: other characters and runs of them become one underscore, a digit in
+/// front gets `key_`. Names between double underscores keep these. An error when nothing of the name remains.
+pub fn normalised_name(name: &str) -> std::result::Result<String, String> {
+    if name.is_empty() {
+        return Err("label name is empty".into());
+    }
+    let inner = name.strip_prefix("__").and_then(|n| n.strip_suffix("__")).filter(|n| !n.is_empty());
+    let mut out = String::with_capacity(name.len() + 4);
+    let mut gap = false;
+    for c in inner.unwrap_or(name).chars() {
+        if c.is_ascii_alphanumeric() {
+            out.push(c);
+            gap = false;
+        } else if !gap {
+            out.push('_');
+            gap = true;
+        }
+    }
+    if out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert_str(0, "key_");
+    }
+    if out.bytes().all(|b| b == b'_') {
+        return Err(format!("normalization for label name {} resulted in invalid name \"{out}\"", quote(name)));
+    }
+    Ok(match inner {
+        Some(_) => format!("__{out}__"),
+        None => out,
+    })
+}
+
 fn parse(text: &str) -> Result<Labels> {
-    let fail = |at: usize, what: &str| Error::invalid(format!("1:{}: parse error: {what}", at + 1));
-    let mut at = skip_space(text, 0);
-    if !text[at..].starts_with('{') {
-        return Err(fail(at, &unexpected(text, at, "expected \"{\"")));
+    let pairs = label_text::parse(text)?;
+    if let Some(twice) = pairs.windows(2).find(|w| w[0].0 == w[1].0) {
+        let stream = label_text::canonical(&pairs);
+        return Err(Error::invalid(format!("stream '{stream}' has duplicate label name: '{}'", twice[0].0)));
     }
-    at = skip_space(text, at + 1);
-    let mut pairs: Vec<(SmolStr, SmolStr)> = Vec::new();
-    while !text[at..].starts_with('}') {
-        let name_end = at + text[at..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b':').count();
-        let name = &text[at..name_end];
-        if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
-            return Err(fail(at, &unexpected(text, at, "expected label name or \"}\"")));
-        }
-        let eq = skip_space(text, name_end);
-        if !text[eq..].starts_with('=') {
-            return Err(fail(eq, &unexpected(text, eq, "expected \"=\"")));
-        }
-        let open = skip_space(text, eq + 1);
-        let Some((value, len)) = unquote_prefix(&text[open..]) else {
-            return Err(fail(open, &unexpected(text, open, "expected a quoted string")));
-        };
-        if pairs.iter().any(|(n, _)| n == name) {
-            return Err(Error::invalid(format!("stream '{text}' has duplicate label name: '{name}'")));
-        }
-        pairs.push((name.into(), value.into()));
-        at = skip_space(text, open + len);
-        if text[at..].starts_with(',') {
-            at = skip_space(text, at + 1);
-        } else if !text[at..].starts_with('}') {
-            return Err(fail(at, &unexpected(text, at, "expected \",\" or \"}\"")));
-        }
-    }
-    let end = skip_space(text, at + 1);
-    if end != text.len() {
-        return Err(fail(end, &unexpected(text, end, "expected end of input")));
-    }
-    Ok(Labels::new(pairs))
-}
-
-fn skip_space(text: &str, at: usize) -> usize {
-    at + text[at..].bytes().take_while(u8::is_ascii_whitespace).count()
-}
-
-fn unexpected(text: &str, at: usize, expected: &str) -> String {
-    match text[at..].chars().next() {
-        None => format!("unexpected end of input inside braces, {expected}"),
-        Some(c) => format!("unexpected character inside braces: '{c}', {expected}"),
-    }
+    Ok(Labels(pairs.into_iter().map(|(name, value)| Label { name, value }).collect()))
 }
 
 #[cfg(test)]
@@ -204,15 +189,35 @@ mod tests {
 
     #[test]
     fn label_text_is_parsed_and_printed_canonically() {
-        for (text, canonical) in [
-            ("{}", "{}"),
-            (" { b = \"2\" , a=`1`, } ", r#"{a="1", b="2"}"#),
-            (r#"{a="x\ny\"z"}"#, r#"{a="x\ny\"z"}"#),
-        ] {
+        for (text, canonical) in
+            [("{}", "{}"), (" { b = \"2\" , a=`1`, } ", r#"{a="1", b="2"}"#), (r#"{a="x\ny\"z"}"#, r#"{a="x\ny\"z"}"#)]
+        {
             assert_eq!(Labels::parse(text).unwrap().to_string(), canonical);
         }
-        for bad in ["", "{", "{a}", "{a=}", "{a=1}", "{a-b=\"1\"}", "{a=\"1\"", "{a=\"1\"}x", "{a=\"1\",a=\"2\"}", "{1a=\"\"}"] {
+        for bad in
+            ["{", "{a}", "{a=}", "{a=1}", "{a-b=\"1\"}", "{a=\"1\"", "{a=\"1\"}x", "{a=\"1\",a=\"2\"}", "{1a=\"\"}"]
+        {
             assert!(Labels::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_become_label_names() {
+        for (name, normal) in [
+            ("a.b", "a_b"),
+            ("c-d", "c_d"),
+            ("9e", "key_9e"),
+            ("h__i", "h_i"),
+            ("_j", "_j"),
+            ("a..b", "a_b"),
+            ("ünï", "_n_"),
+            ("weird key!", "weird_key_"),
+            ("__x.y__", "__x_y__"),
+        ] {
+            assert_eq!(normalised_name(name).unwrap(), normal);
+        }
+        assert_eq!(normalised_name("").unwrap_err(), "label name is empty");
+        let nothing = normalised_name("ключ").unwrap_err();
+        assert_eq!(nothing, "normalization for label name \"ключ\" resulted in invalid name \"_\"");
     }
 }

@@ -3,7 +3,9 @@
 
 pub mod batch;
 pub mod block;
+pub mod duration;
 pub mod error;
+pub mod label_text;
 pub mod labels;
 pub mod matcher;
 pub mod pattern;
