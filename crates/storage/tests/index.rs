@@ -210,7 +210,11 @@ async fn metadata_is_what_loki_answered() {
         };
         assert_eq!((of("api"), of("checkout")), (18_432, 2_048));
         let stats = fixture.reader.stats(&acme, &matchers(r#"{app="checkout"}"#), RECORDED, None).await.unwrap().value;
-        assert_eq!(stats, Stats { streams: 2, chunks: 6, bytes: 61_440, entries: 760 });
+        assert_eq!(stats, Stats { streams: 2, chunks: 6, bytes: 65_536, entries: 820 });
+        // The last chunk spans 1740884401113 to 1740884573387: 120 entries and 9 KiB.
+        let part = (1_740_884_401_113 + 57_425, 1_740_884_401_113 + 143_562);
+        let stats = fixture.reader.stats(&acme, &matchers(r#"{app="checkout"}"#), part, None).await.unwrap().value;
+        assert_eq!(stats, Stats { streams: 1, chunks: 1, bytes: 4608, entries: 60 }, "half of its time");
     }
 }
 
@@ -321,11 +325,48 @@ async fn many_requests_fetch_a_file_once() {
     let objects = copied("uncompacted").await.wrapped(|inner| {
         Arc::new(Faulty::new(inner, Faults { latency: Duration::from_millis(20), ..Faults::default() }))
     });
-    let fixture = Fixture::new(objects, one_period());
+    let fixture = Fixture::new(objects.clone(), one_period());
     let answers = futures::future::join_all((0..20).map(|_| fixture.series("acme", "{}", RECORDED))).await;
     assert!(answers.iter().all(|a| *a == answers[0] && a.len() == 4));
     assert_eq!(fixture.metric("loki_index_downloaded_files_total"), 6);
     assert_eq!(fixture.metric("loki_index_listings_total"), 2);
+    // A bad file too.
+    let key = "index/index_20149/1-bad.tsdb";
+    objects.put(key, Bytes::from_static(b"bad")).await.unwrap();
+    let fixture = Fixture::new(objects, one_period());
+    let requests = (0..20).map(|_| fixture.series_and_warnings("acme", "{}", RECORDED));
+    for (series, warnings) in futures::future::join_all(requests).await {
+        assert!(series == answers[0] && warnings.len() == 1 && warnings[0].contains(key), "{warnings:?}");
+    }
+    assert_eq!(fixture.metric("loki_index_downloaded_files_total"), 7);
+}
+
+#[tokio::test]
+async fn a_bad_series_costs_itself_and_its_file_s_rest_is_answered_with_a_warning() {
+    use std::io::Read;
+    let (key, plain) = ("index/index_20148/acme/1-x.tsdb.gz", "index/index_20148/acme/1-x.tsdb");
+    let compacted = copied("compacted").await;
+    let objects = Objects::memory();
+    let old = &compacted.list("index/index_20148/acme").await.unwrap()[0].key;
+    let object = compacted.get(old).await.unwrap();
+    let mut file = Vec::new();
+    flate2::read::GzDecoder::new(&object[..]).read_to_end(&mut file).unwrap();
+    objects.put(key, object).await.unwrap();
+    let good = Fixture::new(objects.clone(), one_period()).series("acme", "{}", RECORDED).await;
+    objects.delete(key).await.unwrap();
+    // The last byte of the last series' checksum lies before the label indices.
+    let toc = file.len() - 76;
+    let label_indices = u64::from_be_bytes(file[toc + 16..toc + 24].try_into().unwrap()) as usize;
+    file[label_indices - 1] ^= 1;
+    objects.put(plain, file.into()).await.unwrap();
+    let fixture = Fixture::new(objects, one_period());
+    for _ in 0..3 {
+        let (series, warnings) = fixture.series_and_warnings("acme", "{}", RECORDED).await;
+        assert_eq!(series, good[..good.len() - 1]);
+        assert!(warnings.len() == 1 && warnings[0].contains(plain) && warnings[0].contains("checksum"), "{warnings:?}");
+    }
+    assert_eq!(fixture.metric("loki_index_bad_files_total"), 1);
+    assert_eq!(fixture.metric("loki_index_downloaded_files_total"), 2, "a fresh copy is tried once");
 }
 
 #[tokio::test]
@@ -336,9 +377,10 @@ async fn a_compaction_between_listing_and_reading_goes_unnoticed() {
     // The tables are listed, but no copies are left when the compactor replaces the files.
     let fixture = Fixture::with(objects.clone(), one_period(), tempfile::tempdir().unwrap(), |s| {
         s.resync_interval = Duration::from_secs(3600);
-        s.cache_bytes = 500;
+        s.cache_bytes = 2000;
     });
     fixture.series("globex", "{}", EVERYTHING).await;
+    let listings = fixture.metric("loki_index_listings_total");
     let compacted = golden("compacted");
     let old = objects.list("index").await.unwrap();
     for object in compacted.list("index").await.unwrap() {
@@ -347,7 +389,8 @@ async fn a_compaction_between_listing_and_reading_goes_unnoticed() {
     for object in &old {
         objects.delete(&object.key).await.unwrap();
     }
-    assert_eq!(fixture.series_and_warnings("globex", "{}", EVERYTHING).await.0, good);
+    assert_eq!(fixture.series("globex", "{}", EVERYTHING).await, good);
+    assert!((1..=2).contains(&(fixture.metric("loki_index_listings_total") - listings)), "only what changed is listed");
     // Listed, gone, and still listed: then it is said.
     let lost = "index/index_20148/globex/1-x.tsdb.gz";
     objects.put(lost, Bytes::from_static(b"x")).await.unwrap();
