@@ -86,7 +86,7 @@ fn grammar(query: &str) -> Result<Expr, ParseError> {
     let expr = if matches!(cursor.peek(), Token::Function(Function::Variants)) {
         Expr::Metric(metric::variants(&mut cursor)?)
     } else {
-        match metric::expression(&mut cursor, 0)? {
+        match metric::expression(&mut cursor)? {
             Operand::Log(log) => Expr::Log(log),
             Operand::Metric(expr, _) => Expr::Metric(*expr),
         }

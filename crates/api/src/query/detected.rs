@@ -27,7 +27,7 @@ pub async fn detected_labels(State(api): State<ReadApi>, request: Request<Body>)
     let (tenants, params) = api.read(request).await?;
     let answer = async {
         let range = params.ordered_range(api.clock.now_ns())?;
-        let selectors = params.get("query").map_or(Ok(vec![]), |q| Ok(vec![matchers(q)?]))?;
+        let selectors = params.get("query").map(matchers).transpose()?.into_iter().collect();
         api.queries.series(&tenants, MetadataRequest { selectors, range }).await
     };
     let answer = answer.await.map_err(ApiError::query)?;

@@ -197,11 +197,7 @@ fn write_label_indices_table(out: &mut Vec<u8>, symbols: &SymbolTable<'_>, place
     })
 }
 
-fn write_postings_table(
-    out: &mut Vec<u8>,
-    symbols: &SymbolTable<'_>,
-    places: &[ListPlace],
-) -> Result<()> {
+fn write_postings_table(out: &mut Vec<u8>, symbols: &SymbolTable<'_>, places: &[ListPlace]) -> Result<()> {
     section::write(out, "postings table", |body| {
         body.extend_from_slice(&(places.len() as u32).to_be_bytes());
         for (pair, at) in places {

@@ -42,11 +42,13 @@ fn bracketed(inner: &str) -> Result<(Step, &str), String> {
     let (step, after) = if let Some((key, end)) = model::quote::unquote_prefix(inner).filter(|_| inner.starts_with('"'))
     {
         (Step::Field(key), &inner[end..])
-    } else if digits > 0 {
+    } else if digits > 0 && !inner[digits..].starts_with('.') {
         let index = inner[..digits].parse().map_err(|_| format!("index {} is too large", &inner[..digits]))?;
         (Step::Index(index), &inner[digits..])
     } else {
-        return Err(format!("unexpected {}, expecting STRING or INDEX", token_name(inner)));
+        // A fraction is no token at all.
+        let name = if digits > 0 { "$end" } else { token_name(inner) };
+        return Err(format!("unexpected {name}, expecting STRING or INDEX"));
     };
     match after.trim_start().strip_prefix(']') {
         Some(rest) => Ok((step, rest)),
@@ -128,6 +130,7 @@ mod tests {
             ("[x]", "unexpected FIELD, expecting STRING or INDEX"),
             ("b..c", "unexpected DOT, expecting FIELD"),
             ("a.", "unexpected $end, expecting FIELD"),
+            ("b[1.5]", "unexpected $end, expecting STRING or INDEX"),
             ("a[0", "unexpected $end, expecting RSB"),
             ("a[99999999999999999999999]", "index 99999999999999999999999 is too large"),
             ("a b", "unexpected FIELD"),

@@ -32,6 +32,8 @@ enum Join {
 struct Pending {
     filters: Vec<(LabelFilter, usize)>,
     joins: Vec<Join>,
+    /// Open parentheses among the joins.
+    open: usize,
 }
 
 /// One label filter, to the end of its last operand.
@@ -40,16 +42,17 @@ pub fn label_filter(cursor: &mut Cursor) -> Result<LabelFilter> {
     loop {
         if cursor.accept("(") {
             pending.joins.push(Join::Open);
+            pending.open += 1;
             continue;
         }
         pending.filters.push((comparison(cursor)?, 1));
-        while pending.joins.contains(&Join::Open) && cursor.accept(")") {
+        while pending.open > 0 && cursor.accept(")") {
             pending.close()?;
         }
         let Some(join) = join(cursor) else { break };
         pending.push_join(join)?;
     }
-    if pending.joins.contains(&Join::Open) {
+    if pending.open > 0 {
         return Err(cursor.unexpected(&[]));
     }
     while !pending.joins.is_empty() {
@@ -91,6 +94,7 @@ impl Pending {
             self.reduce()?;
         }
         self.joins.pop();
+        self.open -= 1;
         Ok(())
     }
 

@@ -90,7 +90,8 @@ impl Lexer<'_> {
             c => match OPERATORS.iter().find(|op| self.rest.starts_with(**op)) {
                 Some(op) if op.len() == 1 => self.push(Token::Fixed(op), 1),
                 Some(op) => self.push_unplaced(Token::Fixed(op), op.len()),
-                None => self.push(Token::Stray, c.len_utf8()),
+                None if c.is_alphabetic() => self.push(Token::Stray("STRING"), c.len_utf8()),
+                None => self.push(Token::Stray("IDENTIFIER"), c.len_utf8()),
             },
         }
     }
@@ -154,7 +155,7 @@ impl Lexer<'_> {
         let (word, after) = self.rest.split_at(end);
         if after.starts_with(char::is_alphabetic) {
             // An identifier of other letters than ASCII is no label name.
-            return self.push(Token::Stray, end);
+            return self.push(Token::Stray("STRING"), end);
         }
         let lower = word.to_ascii_lowercase();
         if let Some(keyword) = KEYWORDS.iter().find(|k| **k == lower) {

@@ -22,37 +22,54 @@ pub enum Operand {
     Metric(Box<MetricExpr>, usize),
 }
 
-/// An expression of operators that bind tighter than `binding_min`, 0 for all.
-pub fn expression(cursor: &mut Cursor, binding_min: u8) -> Result<Operand> {
+/// An operator that waits for its right side.
+struct Join {
+    op: BinaryOp,
+    return_bool: bool,
+    matching: Option<VectorMatching>,
+}
+
+/// Operands joined by operators. Only parentheses and functions recurse.
+pub fn expression(cursor: &mut Cursor) -> Result<Operand> {
     cursor.enter()?;
-    let mut left = operand(cursor)?;
-    while let Some((op, binding)) = binary_op(cursor) {
-        if binding <= binding_min {
-            break;
-        }
+    let mut last = operand(cursor)?;
+    let mut waiting: Vec<(Operand, Join)> = Vec::new();
+    while let Some(op) = binary_op(cursor) {
+        last = apply(&mut waiting, last, |join| takes_left(join.op, op))?;
         cursor.next();
         let (return_bool, matching) = modifiers(cursor)?;
-        // Only `^` binds to the right.
-        let right = expression(cursor, if op == BinaryOp::Pow { binding - 1 } else { binding })?;
-        left = binary(op, left, right, return_bool, matching)?;
+        waiting.push((last, Join { op, return_bool, matching }));
+        last = operand(cursor)?;
     }
     cursor.leave();
-    Ok(left)
+    apply(&mut waiting, last, |_| true)
+}
+
+/// Whether `first` gets the operand between it and `second`: all operators bind to the left but `^`.
+fn takes_left(first: BinaryOp, second: BinaryOp) -> bool {
+    binding(first) > binding(second) || (binding(first) == binding(second) && second != BinaryOp::Pow)
+}
+
+/// Applies the waiting operators from the last on, as long as `is_due`, to what is left of them and `right`.
+fn apply(waiting: &mut Vec<(Operand, Join)>, mut right: Operand, is_due: impl Fn(&Join) -> bool) -> Result<Operand> {
+    while let Some((left, join)) = waiting.pop_if(|(_, join)| is_due(join)) {
+        right = binary(join, left, right)?;
+    }
+    Ok(right)
 }
 
 /// An expression over numbers; a log query is refused at what follows it.
 fn metric(cursor: &mut Cursor) -> Result<(Box<MetricExpr>, usize)> {
-    match expression(cursor, 0)? {
+    match expression(cursor)? {
         Operand::Metric(expr, depth) => Ok((expr, depth)),
         Operand::Log(_) => Err(cursor.unexpected(&[])),
     }
 }
 
-/// The operator that is next, and how tightly it binds.
-fn binary_op(cursor: &Cursor) -> Option<(BinaryOp, u8)> {
+/// The operator that is next.
+fn binary_op(cursor: &Cursor) -> Option<BinaryOp> {
     let Token::Fixed(text) = cursor.peek() else { return None };
-    let op = BinaryOp::ALL.into_iter().find(|op| op.as_str() == *text)?;
-    Some((op, binding(op)))
+    BinaryOp::ALL.into_iter().find(|op| op.as_str() == *text)
 }
 
 /// How tightly an operator binds, from 1; all bind to the left but `^`.
@@ -104,13 +121,8 @@ fn labels(cursor: &mut Cursor) -> Result<Vec<SmolStr>> {
     Ok(labels)
 }
 
-fn binary(
-    op: BinaryOp,
-    left: Operand,
-    right: Operand,
-    return_bool: bool,
-    matching: Option<VectorMatching>,
-) -> Result<Operand> {
+fn binary(join: Join, left: Operand, right: Operand) -> Result<Operand> {
+    let Join { op, return_bool, matching } = join;
     let (left, left_depth) = side(op, "left", left)?;
     let (right, right_depth) = side(op, "right", right)?;
     if op.is_logical() {
@@ -152,10 +164,17 @@ fn literal_side(op: BinaryOp, side: &str, expr: &MetricExpr) -> Result<()> {
 fn operand(cursor: &mut Cursor) -> Result<Operand> {
     let leaf = |expr| Ok(Operand::Metric(Box::new(expr), 1));
     match *cursor.peek() {
-        Token::Fixed("{") => Ok(Operand::Log(LogExpr { matchers: selector(cursor)?, stages: stages(cursor)? })),
+        Token::Fixed("{") => {
+            let log = LogExpr { matchers: selector(cursor)?, stages: stages(cursor)? };
+            if cursor.accept("|") {
+                // The stages end in front of `unwrap`, which only ranges have.
+                return Err(cursor.unexpected(&[]));
+            }
+            Ok(Operand::Log(log))
+        }
         Token::Fixed("(") => {
             cursor.next();
-            let inner = expression(cursor, 0)?;
+            let inner = expression(cursor)?;
             cursor.expect(")", &[])?;
             Ok(inner)
         }

@@ -22,8 +22,9 @@ pub enum Token {
     Fixed(&'static str),
     /// A function's name in front of its parenthesis or grouping.
     Function(Function),
-    /// A character that no token starts with; where it stands nothing is expected, and Loki calls it IDENTIFIER.
-    Stray,
+    /// What belongs to no token, by the name that Loki gives it: IDENTIFIER for a character, STRING for a word with
+    /// other letters than ASCII.
+    Stray(&'static str),
     /// What the lexer could not read, and why.
     Bad(SmolStr),
 }
@@ -101,7 +102,8 @@ impl Token {
     pub fn name(&self) -> String {
         match self {
             Token::End => "$end".into(),
-            Token::Identifier(_) | Token::Stray => "IDENTIFIER".into(),
+            Token::Identifier(_) => "IDENTIFIER".into(),
+            Token::Stray(name) => (*name).into(),
             Token::Text(_) => "STRING".into(),
             Token::Number(_) => "NUMBER".into(),
             Token::Duration(_) => "DURATION".into(),

@@ -127,3 +127,72 @@ fn pretty_binary(binary: &Binary, level: usize) -> String {
     let right = side(&binary.right, is_right_first);
     format!("{left}\n{}\n{right}", line(level, Operator(binary)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::parse_syntax;
+
+    #[test]
+    fn what_does_not_fit_a_line_is_broken() {
+        let long = r#"{app="very_long_application_name", environment="production", region="eu-central-1"}"#;
+        for (query, lines) in [
+            (
+                format!(r#"sum by (a) (rate({long} |= "some filter" | json | x=1 [5m] offset 1h))"#),
+                vec![
+                    "sum by (a)(".to_string(),
+                    "  rate(".into(),
+                    format!("    {long}"),
+                    r#"      |= "some filter""#.into(),
+                    "      | json".into(),
+                    "      | x==1 [5m] offset 1h0m0s".into(),
+                    "  )".into(),
+                    ")".into(),
+                ],
+            ),
+            (
+                format!(r#"topk(5, quantile_over_time(0.9, {long} | unwrap duration(a) | b="c" [5m]) by (d))"#),
+                vec![
+                    "topk(".to_string(),
+                    "  5,".into(),
+                    "  quantile_over_time(".into(),
+                    "    0.9,".into(),
+                    format!("    {long}"),
+                    "      | unwrap duration(a)".into(),
+                    r#"      | b="c" [5m]"#.into(),
+                    "  ) by (d)".into(),
+                    ")".into(),
+                ],
+            ),
+            (
+                format!("rate({long}[5m]) / (rate({long}[1h]) + 1) > bool 2"),
+                vec![
+                    format!("    rate({long}[5m])"),
+                    "  /".into(),
+                    "    (".into(),
+                    format!("        rate({long}[1h])"),
+                    "      +".into(),
+                    "        1".into(),
+                    "    )".into(),
+                    "> bool".into(),
+                    "  2".into(),
+                ],
+            ),
+            (
+                format!(r#"label_replace(rate({long}[5m]), "a", "$1", "b", "(.*)")"#),
+                vec![
+                    "label_replace(".to_string(),
+                    format!("  rate({long}[5m]),"),
+                    r#"  "a","#.into(),
+                    r#"  "$1","#.into(),
+                    r#"  "b","#.into(),
+                    r#"  "(.*)""#.into(),
+                    ")".into(),
+                ],
+            ),
+        ] {
+            let expr = parse_syntax(&query).expect(&query);
+            assert_eq!(super::pretty(&expr), lines.join("\n"));
+            assert_eq!(parse_syntax(&super::pretty(&expr)), Ok(expr));
+        }
+    }
+}

@@ -68,11 +68,16 @@ fn path(key: &str) -> Result<Path> {
 
 /// Our error of a failed operation: what it was, on which key, and what to do next.
 fn error(e: object_store::Error, operation: &str, key: &str) -> Error {
+    let text = e.to_string();
     let kind = match &e {
+        // A bucket that is not there must not look like an object that is not there: that would be an empty answer.
+        object_store::Error::NotFound { .. } if text.contains("NoSuchBucket") || text.contains("ContainerNotFound") => {
+            Kind::Unavailable
+        }
         object_store::Error::NotFound { .. } => Kind::NotFound,
         object_store::Error::InvalidPath { .. } => Kind::Invalid,
         object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => Kind::Internal,
         _ => Kind::Unavailable,
     };
-    Error::new(kind, format!("{operation} {key}: {e}"))
+    Error::new(kind, format!("{operation} {key}: {text}"))
 }
