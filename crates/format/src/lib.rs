@@ -6,6 +6,8 @@ pub mod codec;
 pub mod crc;
 pub mod key;
 pub mod schema;
+pub mod tsdb;
+pub mod wal;
 
 pub use codec::Codec;
 pub use key::ChunkRef;
