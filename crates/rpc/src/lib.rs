@@ -4,3 +4,5 @@
 pub mod ingester;
 pub mod pusher;
 pub mod queries;
+pub mod testing;
+pub mod wire;

@@ -8,10 +8,12 @@ use std::time::Duration;
 use storage::objects::{Backoff, ObjectSettings, Objects, Place, S3Settings, Secret, open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 struct Server {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
 }
 
 /// Answers each request with the next of `answers`, one request per connection.
@@ -19,7 +21,8 @@ async fn serve(answers: Vec<String>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, requests) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(vec![])));
     let log = requests.clone();
-    tokio::spawn(async move {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
         let mut answers = VecDeque::from(answers);
         while let Some(answer) = answers.pop_front() {
             let (mut socket, _) = listener.accept().await.unwrap();
@@ -28,7 +31,7 @@ async fn serve(answers: Vec<String>) -> Server {
             socket.write_all(answer.as_bytes()).await.unwrap();
         }
     });
-    Server { port, requests }
+    Server { port, requests, _tasks: tasks }
 }
 
 /// One request, head and body.
@@ -76,6 +79,22 @@ async fn puts_are_signed_and_keep_keys_and_bodies() {
     assert!(request.starts_with("PUT /chunks/logs/t1/7c/1%3A2%3A3 HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("AWS4-HMAC-SHA256 Credential=AKIA/") && !request.contains("hunter2"), "{request}");
     assert!(request.ends_with("\r\n\r\na chunk"), "{request}");
+}
+
+#[tokio::test]
+async fn a_store_is_checked_without_writing_to_it() {
+    let error = |status: &str, code: &str| answer(status, &format!("<Error><Code>{code}</Code></Error>"));
+    for (reply, usable) in [
+        (answer("200 OK", "{}"), true),
+        (error("404 Not Found", "NoSuchKey"), true),
+        (error("404 Not Found", "NoSuchBucket"), false),
+        (error("403 Forbidden", "InvalidAccessKeyId"), false),
+    ] {
+        let server = serve(vec![reply]).await;
+        let checked = objects(server.port).check().await;
+        assert_eq!(checked.is_ok(), usable, "{checked:?}");
+        assert!(server.requests.lock().unwrap()[0].starts_with("GET /chunks/logs/loki_cluster_seed.json "));
+    }
 }
 
 #[tokio::test]

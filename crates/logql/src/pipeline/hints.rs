@@ -21,6 +21,8 @@ pub struct Hints {
     pub preserve_error: bool,
     /// Do not keep a copy of the line: [`super::StreamPipeline::line`] stays empty, the line's size is still known.
     pub without_line: bool,
+    /// What the template function `now` answers, in nanoseconds since the epoch.
+    pub now_ns: i64,
 }
 
 impl Hints {
@@ -44,7 +46,7 @@ impl Hints {
         names.extend(originals);
         names.sort();
         names.dedup();
-        Hints { extract_only: Some(names), preserve_error, without_line: true }
+        Hints { extract_only: Some(names), preserve_error, without_line: true, now_ns: 0 }
     }
 }
 
@@ -91,6 +93,7 @@ pub struct Interest {
     /// the filter stands, and drops the line if it fails.
     pub filters: Vec<(SmolStr, LabelFilter)>,
     pub preserve_error: bool,
+    pub now_ns: i64,
 }
 
 impl Interest {
@@ -100,6 +103,7 @@ impl Interest {
             required: hints.extract_only.clone(),
             filters: Vec::new(),
             preserve_error: hints.preserve_error,
+            now_ns: hints.now_ns,
         }
     }
 

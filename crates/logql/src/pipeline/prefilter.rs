@@ -148,7 +148,7 @@ mod tests {
         for (filters, expected) in [
             (vec![(Contains, &["error"][..])], "error"),
             (vec![(Contains, &["ab"][..]), (Contains, &["longer"][..])], "longer"),
-            (vec![(Matches, &[r"\d+ errors? in (foo|bar)"][..])], " error"),
+            (vec![(Matches, &[r"\d+ errors? in \w+"][..])], " error"),
             (vec![(Matches, &["^start.*ending$"][..])], "ending"),
             (vec![(Pattern, &["a <_> needle <_>"][..])], " needle "),
         ] {

@@ -38,7 +38,8 @@ fn parse_float(text: &str) -> Option<f64> {
     };
     let magnitude = match plain.get(..2) {
         Some("0x" | "0X") => hex_float(&plain[2..])?,
-        _ if plain.bytes().any(|b| b.is_ascii_digit())
+        _ if plain.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            && plain.bytes().any(|b| b.is_ascii_digit())
             && plain.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) =>
         {
             plain.parse().ok()?

@@ -49,10 +49,11 @@ pub fn format(bytes: u64) -> String {
     if value < 10.0 { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
 }
 
-/// [`format()`] where it keeps the value, else plain bytes.
+/// [`format()`] where it keeps the value, else plain bytes; never exabytes, which LogQL has no literal for.
 pub fn format_exact(bytes: u64) -> String {
     let short = format(bytes);
-    if parse(&short) == Ok(bytes) { short } else { format!("{bytes}B") }
+    let is_literal = !short.ends_with("EB") && parse(&short) == Ok(bytes);
+    if is_literal { short } else { format!("{bytes}B") }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use format::ChunkRef;
 use format::schema::Table;
 use format::tsdb::{SeriesChunks, TENANT_LABEL};
 use futures::future::join_all;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use model::time::{MILLIS_PER_DAY, NANOS_PER_MILLI};
 use model::{Error, Kind, Labels, Matcher, Result, TenantId};
 use runtime::clock::SharedClock;
@@ -169,7 +169,8 @@ impl IndexReader {
         let (from_ms, through_ms) = range_ms;
         let latest_ms = self.clock.now_ns() / NANOS_PER_MILLI + FUTURE_MS_MAX;
         let tables = self.places.schema.tables(from_ms, through_ms.min(latest_ms))?;
-        let opened = stream::iter(&tables).map(|table| self.table_parts(table, tenant)).buffered(PARALLEL_TABLES);
+        let calls: Vec<_> = tables.iter().map(|table| self.table_parts(table, tenant).boxed()).collect();
+        let opened = stream::iter(calls).buffered(PARALLEL_TABLES);
         let (mut parts, mut warnings) = (Vec::new(), BTreeSet::new());
         for (of_table, of_table_warnings) in opened.try_collect::<Vec<_>>().await? {
             parts.extend(of_table.into_iter().filter(|part: &Part| part.file.overlaps(from_ms, through_ms)));
@@ -198,12 +199,10 @@ impl IndexReader {
     ) -> Result<Option<(Vec<Part>, Vec<String>)>> {
         let (store, objects) = (&table.period.object_store, self.places.objects(table.period));
         let listing = self.tables.list(store, objects, &table.key()).await?;
-        let opened = listing.files(tenant).map(|(listed, shared)| async move {
-            let file = self.files.get(store, objects, listed).await;
-            (listed, shared, file)
-        });
+        let files: Vec<_> = listing.files(tenant).collect();
+        let opened: Vec<_> = files.iter().map(|(listed, _)| self.files.get(store, objects, listed).boxed()).collect();
         let (mut parts, mut warnings) = (Vec::new(), Vec::new());
-        for (listed, shared, file) in join_all(opened).await {
+        for ((listed, shared), file) in files.into_iter().zip(join_all(opened).await) {
             match file {
                 Ok(file) => parts.push(Part { file, store: store.clone(), key: listed.key.clone(), shared }),
                 Err(e) if e.kind == Kind::NotFound && !last_try => return Ok(None),

@@ -44,6 +44,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_crash_leaves_of_a_put_is_no_object() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = Objects::local(dir.path()).unwrap();
+        std::fs::write(dir.path().join("a.gz#1"), b"half").unwrap();
+        assert_eq!(objects.list("").await.unwrap(), []);
+        objects.put("a.gz", Bytes::from_static(b"whole")).await.unwrap();
+        assert_eq!(objects.get("a.gz").await.unwrap(), "whole");
+        assert_eq!(objects.list("").await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_directory_that_cannot_be_made_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");

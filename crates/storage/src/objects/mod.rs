@@ -25,7 +25,7 @@ pub use spread::Spread;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::Result;
+use model::{Kind, Result};
 use object_store::memory::InMemory;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -34,6 +34,9 @@ use std::sync::Arc;
 pub const OBJECT_BYTES_MAX: u64 = 2 << 30;
 /// The most objects that one listing may give; a prefix with more is a mistake in the layout or in the caller.
 pub const LISTED_OBJECTS_MAX: usize = 5_000_000;
+
+/// The object that [`Objects::check`] asks for: small where Loki has written it, absent elsewhere.
+const PROBE_KEY: &str = "loki_cluster_seed.json";
 
 /// One listed object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +84,15 @@ impl Objects {
     /// The same naming over another bucket, as a decorator of this one.
     pub fn wrapped(self, wrap: impl FnOnce(Arc<dyn Bucket>) -> Arc<dyn Bucket>) -> Self {
         Objects { bucket: wrap(self.bucket), names: self.names }
+    }
+
+    /// Asks for an object that need not exist: an error means that the store does not answer, that the bucket is not
+    /// there or that the credentials do not open it. Nothing is written.
+    pub async fn check(&self) -> Result<()> {
+        match self.bucket.get(PROBE_KEY, OBJECT_BYTES_MAX).await {
+            Err(e) if e.kind != Kind::NotFound => Err(e.context("the object store cannot be used")),
+            _ => Ok(()),
+        }
     }
 
     pub async fn get(&self, key: &str) -> Result<Bytes> {
