@@ -216,7 +216,13 @@ mod tests {
                 400,
                 "invalid end time: require unix seconds or RFC3339 format\n",
             ),
-            ("PUT", format!("{delete}?{query}&start=1&end=1795410353"), "a", 400, "deletes in the future are not allowed\n"),
+            (
+                "PUT",
+                format!("{delete}?{query}&start=1&end=1795410353"),
+                "a",
+                400,
+                "deletes in the future are not allowed\n",
+            ),
             ("PUT", format!("{delete}?{query}&start=5&end=5"), "a", 400, "start time can't be greater than end time\n"),
             ("POST", format!("{delete}?{query}&start=5"), "off", 403, "deletion is not available for this tenant\n"),
             ("POST", format!("{delete}?{query}&start=5"), "", 401, "no org id\n"),
@@ -230,8 +236,7 @@ mod tests {
             let (got, text, _) = ask(&router, method, &path, tenant).await;
             assert_eq!((got, text.as_str()), (status, body), "{method} {path}");
         }
-        let (status, _, id) =
-            ask(&router, "POST", &format!("{delete}?{query}&start=2025-03-01T22:00:00Z"), "a").await;
+        let (status, _, id) = ask(&router, "POST", &format!("{delete}?{query}&start=2025-03-01T22:00:00Z"), "a").await;
         assert_eq!((status, id.as_str()), (204, "01599ad3"));
         let listed = concat!(
             r#"[{"request_id":"01599ad3","start_time":1740866400,"end_time":1795410352.95,"#,
