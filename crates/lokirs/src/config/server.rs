@@ -65,14 +65,14 @@ settings! {
         pub store: String = String::new(),
     }
 
-    /// One process of a cluster that does not gossip.
+    /// One process of a cluster that does not gossip. The list names every process that others call; all may share it.
     pub struct StaticMember {
         pub id: String = String::new(),
         /// `host:port` of its gRPC listener.
-        pub grpc_address: String = String::new(),
+        pub address: String = String::new(),
         pub zone: String = String::new(),
-        /// Its `-target`: roles and groups of roles.
-        pub targets: Vec<String> = vec!["all".into()],
+        /// Roles, or groups of roles, as `-target` has them.
+        pub roles: Vec<String> = vec!["all".into()],
     }
 
     /// `memberlist`: the gossip.
