@@ -102,7 +102,10 @@ async fn store(core: &Arc<Core>, job: Closed) {
         hold: job.chunk.hold.clone(),
     });
     count(core, &job.chunk, object.len());
-    job.chunk.stored.send_replace(true);
+    // Let go of the chunk's log segment first: who waits for this may look at the log.
+    let stored = job.chunk.stored.clone();
+    drop(job);
+    stored.send_replace(true);
 }
 
 fn count(core: &Core, chunk: &ClosedChunk, object_bytes: usize) {

@@ -49,9 +49,12 @@ pub fn ordered(blocks: &[Bytes], layout: Layout, block_size: u64) -> Result<Vec<
     Ok(out)
 }
 
+/// Raw bytes of a block, as a multiple of its size, at which it is cut whatever its lines add up to.
+const RAW_RATIO_MAX: u64 = 4;
+
 /// Whether a block is cut. Empty lines have no size of their own, hence the second bound.
 pub fn is_full(block: &BlockBuilder, block_size: u64) -> bool {
-    block.size_bytes >= block_size || block.data().len() as u64 >= block_size.saturating_mul(2)
+    block.size_bytes >= block_size || block.data().len() as u64 >= block_size.saturating_mul(RAW_RATIO_MAX)
 }
 
 fn place(block: usize, data: &Bytes, layout: Layout, places: &mut Vec<Place>) -> Result<(), Malformed> {

@@ -65,6 +65,9 @@ fn time_ns(text: &str) -> Option<i64> {
         return Some(if text.len() <= 10 { number * 1_000_000_000 } else { number });
     }
     if let Ok(seconds) = text.parse::<f64>() {
+        if !seconds.is_finite() {
+            return None;
+        }
         return Some((seconds.trunc() as i64) * 1_000_000_000 + (seconds.fract() * 1000.0).round() as i64 * 1_000_000);
     }
     text.parse::<jiff::Timestamp>().ok().and_then(|t| i64::try_from(t.as_nanosecond()).ok())
@@ -72,7 +75,7 @@ fn time_ns(text: &str) -> Option<i64> {
 
 fn span_ns(text: &str) -> Option<i64> {
     match text.parse::<f64>() {
-        Ok(seconds) => Some((seconds * 1e9).round() as i64),
+        Ok(seconds) => Some((seconds * 1e9).round()).filter(|ns| ns.abs() < 9e18).map(|ns| ns as i64),
         Err(_) => logql::units::duration::parse_prometheus(text).ok(),
     }
 }
