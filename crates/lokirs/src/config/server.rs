@@ -18,13 +18,11 @@ settings! {
         pub grpc_listen_conn_limit: usize = 0,
         pub http_tls_config: ServerTls = ServerTls::default(),
         pub grpc_tls_config: ServerTls = ServerTls::default(),
-        pub graceful_shutdown_timeout: Duration = 30 * SECOND,
         pub http_server_read_timeout: Duration = 30 * SECOND,
         pub http_server_idle_timeout: Duration = 120 * SECOND,
         pub grpc_server_max_recv_msg_size: usize = 4 << 20,
         pub grpc_server_max_send_msg_size: usize = 4 << 20,
         pub grpc_server_max_concurrent_streams: u32 = 100,
-        pub http_path_prefix: String = String::new(),
         pub log_format: String = "logfmt".into(),
         pub log_level: String = "info".into(),
     }
