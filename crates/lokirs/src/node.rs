@@ -40,6 +40,8 @@ pub struct Base {
     pub limits: Arc<Overrides>,
     pub services: Services,
     pub members: Arc<dyn Members>,
+    /// Our id among the members.
+    pub id: String,
 }
 
 /// What roles add to the process.
@@ -92,7 +94,7 @@ impl Node {
             defaults: Arc::new(Settings::default().write()),
         };
         let routes = admin.router().merge(parts.http).merge(http::gated(parts.writes, services.clone()));
-        let routes = http::server(routes, Requests::new(&metrics));
+        let routes = http::server(routes, Requests::new(&metrics, tasks.panics()));
         let listeners = tasks.child();
         let gauges = ConnectionGauges::new(&metrics);
         let (http, grpc) = (bind_http(&settings, &gauges).await?, bind_grpc(&settings, &gauges).await?);
@@ -168,6 +170,7 @@ fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
         memory,
         limits,
         services: Services::default(),
+        id: crate::members::own_id(&config.settings),
         members,
     })
 }
