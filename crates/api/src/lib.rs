@@ -2,4 +2,5 @@
 
 pub mod error;
 pub mod push;
+pub mod query;
 pub mod tenant;

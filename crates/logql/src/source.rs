@@ -15,6 +15,17 @@ impl Shard {
         let bits = self.of.trailing_zeros();
         bits == 0 || fingerprint.0 >> (64 - bits) == u64::from(self.index)
     }
+
+    /// The lowest and the highest fingerprint of the part, both inclusive.
+    pub fn fingerprints(&self) -> (u64, u64) {
+        match self.of.trailing_zeros() {
+            0 => (0, u64::MAX),
+            bits => {
+                let low = u64::from(self.index) << (64 - bits);
+                (low, low | (u64::MAX >> bits))
+            }
+        }
+    }
 }
 
 /// Which entries a query part reads.

@@ -178,7 +178,9 @@ mod tests {
             let mut seen = vec![];
             for s in batch.streams() {
                 let s = s?;
-                s.for_each(|e| seen.push((s.labels.to_string(), s.fingerprint.0, e.ts_ns, e.line.to_vec(), e.metadata().count())))?;
+                s.for_each(|e| {
+                    seen.push((s.labels.to_string(), s.fingerprint.0, e.ts_ns, e.line.to_vec(), e.metadata().count()))
+                })?;
             }
             Ok(seen)
         };

@@ -4,7 +4,7 @@
 //! Entry: `varint ts_ns, str line`, and with metadata `uvarint section_bytes, uvarint pairs, pairs x (uvarint name, uvarint value)`
 //! where names and values are numbers of symbols. Source: the storage format, section 2.4.
 
-use crate::varint::{bytes, put_str, put_uvarint, put_varint, take, uvarint, varint};
+use crate::varint::{bytes, put_str, put_uvarint, put_varint, take, uvarint, uvarint_bytes, varint};
 use crate::{Symbols, SymbolsBuilder};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -32,7 +32,14 @@ pub struct RawBlock {
 
 impl RawBlock {
     pub fn entries(&self) -> Entries<'_> {
-        Entries { start: &self.data, rest: &self.data, layout: self.layout, symbols: &self.symbols }
+        self.entries_from(0)
+    }
+
+    /// The entries from the one at `offset` on; past the end there are none. An offset that no [`Entries::offset`] gave
+    /// is as malformed bytes.
+    pub fn entries_from(&self, offset: usize) -> Entries<'_> {
+        let rest = self.data.get(offset..).unwrap_or(&[]);
+        Entries { start: &self.data, rest, layout: self.layout, symbols: &self.symbols }
     }
 }
 
@@ -101,6 +108,15 @@ impl<'a> Metadata<'a> {
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
+    /// Pairs as they are encoded, those without a name included.
+    pub fn pairs(&self) -> u64 {
+        let mut rest = self.pairs;
+        let mut numbers = 0;
+        while uvarint(&mut rest).is_some() {
+            numbers += 1;
+        }
+        numbers / 2
+    }
     /// Name and value of each pair. A number without a symbol reads as "", and a pair without a name is left out:
     /// Loki's delete rewrites leave such pairs behind.
     pub fn iter(&self) -> MetadataIter<'a> {
@@ -134,6 +150,16 @@ impl<'a> Iterator for MetadataIter<'a> {
             }
         }
     }
+}
+
+/// A state of a growing block.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    pub bytes: usize,
+    entries: u64,
+    bounds_ns: (i64, i64),
+    unordered: bool,
+    size_bytes: u64,
 }
 
 /// Appends entries to a growing block.
@@ -185,13 +211,43 @@ impl BlockBuilder {
                 put_uvarint(&mut self.section, symbols.intern(value));
                 pairs += 1;
             }
-            let mut count = Vec::with_capacity(2);
-            put_uvarint(&mut count, pairs);
-            put_uvarint(&mut self.data, (count.len() + self.section.len()) as u64);
-            self.data.extend_from_slice(&count);
+            put_uvarint(&mut self.data, (uvarint_bytes(pairs) + self.section.len()) as u64);
+            put_uvarint(&mut self.data, pairs);
             self.data.extend_from_slice(&self.section);
             self.size_bytes += 8 * pairs;
         }
+        self.count(ts_ns);
+    }
+
+    /// Appends an entry as another block of the same layout and symbols holds it: how blocks are sorted and merged.
+    /// `size_bytes` is its part of the block's size.
+    pub fn push_encoded(&mut self, ts_ns: i64, encoded: &[u8], size_bytes: u64) {
+        self.data.extend_from_slice(encoded);
+        self.size_bytes += size_bytes;
+        self.count(ts_ns);
+    }
+
+    /// Where the block ends now; [`BlockBuilder::undo`] goes back there.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.data.len(),
+            entries: self.entries,
+            bounds_ns: (self.min_ts_ns, self.max_ts_ns),
+            unordered: self.unordered,
+            size_bytes: self.size_bytes,
+        }
+    }
+
+    /// Takes back what was appended since `mark`; what it interned stays.
+    pub fn undo(&mut self, mark: Mark) {
+        self.data.truncate(mark.bytes);
+        self.entries = mark.entries;
+        (self.min_ts_ns, self.max_ts_ns) = mark.bounds_ns;
+        self.unordered = mark.unordered;
+        self.size_bytes = mark.size_bytes;
+    }
+
+    fn count(&mut self, ts_ns: i64) {
         self.unordered |= self.entries > 0 && ts_ns < self.max_ts_ns;
         self.entries += 1;
         self.min_ts_ns = self.min_ts_ns.min(ts_ns);
@@ -230,7 +286,11 @@ mod tests {
         let mut seen = vec![];
         let mut entries = raw.entries();
         while let Some(e) = entries.try_next().unwrap() {
-            seen.push((e.ts_ns, e.line.to_vec(), e.metadata.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>()));
+            seen.push((
+                e.ts_ns,
+                e.line.to_vec(),
+                e.metadata.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>(),
+            ));
         }
         assert_eq!(
             seen,

@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod block;
+pub mod duration;
 pub mod error;
 pub mod label_text;
 pub mod labels;

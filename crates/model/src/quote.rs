@@ -1,5 +1,8 @@
 //! Go's quoted strings (`strconv.Quote` and `strconv.Unquote`), in which Loki writes labels and LogQL literals.
 
+use regex_syntax::hir::{Class, HirKind};
+use std::sync::OnceLock;
+
 /// `s` between double quotes, escaped as `strconv.Quote` does.
 pub fn quote(s: &str) -> String {
     let mut out = String::with_capacity(s.len() + 2);
@@ -31,19 +34,24 @@ pub fn quote_into(out: &mut String, s: &str) {
     out.push('"');
 }
 
-/// An approximation of Go's `strconv.IsPrint`: controls, separators other than the space, format characters,
-/// surrogates, private use and non-characters are escaped.
+/// Go's `strconv.IsPrint`: letters, marks, numbers, punctuation, symbols and the ASCII space.
 fn is_print(c: char) -> bool {
-    let n = c as u32;
-    if n < 0x7f {
-        return n >= 0x20;
+    if c.is_ascii() {
+        return c == ' ' || c.is_ascii_graphic();
     }
-    if c.is_control() || (c.is_whitespace() && c != ' ') {
-        return false;
-    }
-    !matches!(n,
-        0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f
-        | 0xe000..=0xf8ff | 0xfeff | 0xfff0..=0xfffb | 0xfffe | 0xffff | 0xe0000..=0x10ffff)
+    let ranges = printable();
+    let after = ranges.partition_point(|(_, end)| *end < c);
+    ranges.get(after).is_some_and(|(start, _)| *start <= c)
+}
+
+/// The printable characters as ranges, both ends inclusive, ascending.
+fn printable() -> &'static [(char, char)] {
+    static RANGES: OnceLock<Vec<(char, char)>> = OnceLock::new();
+    RANGES.get_or_init(|| {
+        let hir = regex_syntax::parse(r"[\p{L}\p{M}\p{N}\p{P}\p{S}]").expect("general categories are known");
+        let HirKind::Class(Class::Unicode(class)) = hir.kind() else { return Vec::new() };
+        class.ranges().iter().map(|r| (r.start(), r.end())).collect()
+    })
 }
 
 /// The text of the Go string literal at the front of `src` (double-quoted or back-quoted) and the length of the literal.
@@ -126,6 +134,9 @@ mod tests {
             ("\u{7f}\u{200b}", r#""\x7f\u200b""#),
             ("grün 日本", "\"grün 日本\""),
             ("\u{feff}", r#""\ufeff""#),
+            ("\u{a0}\u{ad}\u{378}\u{2028}", r#""\u00a0\u00ad\u0378\u2028""#),
+            ("\u{e000}\u{10ffff}", r#""\ue000\U0010ffff""#),
+            ("e\u{301} 😀 €", "\"e\u{301} 😀 €\""),
         ] {
             assert_eq!(quote(raw), quoted);
             assert_eq!(unquote_prefix(quoted), Some((raw.to_string(), quoted.len())));

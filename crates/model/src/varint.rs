@@ -10,6 +10,12 @@ pub fn put_uvarint(out: &mut Vec<u8>, mut v: u64) {
     out.push(v as u8);
 }
 
+/// The bytes that [`put_uvarint`] writes for `v`.
+#[inline]
+pub fn uvarint_bytes(v: u64) -> usize {
+    (64 - (v | 1).leading_zeros() as usize).div_ceil(7)
+}
+
 /// Zig-zag, as Go's `PutVarint` and protobuf's `sint64`.
 #[inline]
 pub fn put_varint(out: &mut Vec<u8>, v: i64) {
@@ -78,6 +84,7 @@ mod tests {
             let mut buf = out.as_slice();
             assert_eq!(varint(&mut buf), Some(v));
             assert!(buf.is_empty());
+            assert_eq!(uvarint_bytes(((v << 1) ^ (v >> 63)) as u64), out.len());
             for cut in 0..out.len() {
                 assert_eq!(varint(&mut &out[..cut]), None, "truncated at {cut}");
             }

@@ -5,15 +5,21 @@ use logql::value::QueryValue;
 use model::{Direction, Labels, Matcher, Result, TenantId, TimeRange};
 use std::time::Duration;
 
+/// Reads of one tenant, or of several at once; several are told apart by the label `__tenant_id__`.
 #[async_trait]
 pub trait Queries: Send + Sync {
-    async fn query(&self, tenant: &TenantId, request: QueryRequest) -> Result<QueryResponse>;
-    /// Label names, or the values of one label, sorted. No matchers: of every stream.
-    async fn labels(&self, tenant: &TenantId, request: MetadataRequest, name: Option<String>) -> Result<Answer<Vec<String>>>;
-    async fn series(&self, tenant: &TenantId, request: MetadataRequest) -> Result<Answer<Vec<Labels>>>;
-    async fn stats(&self, tenant: &TenantId, request: MetadataRequest) -> Result<Answer<IndexStats>>;
+    async fn query(&self, tenants: &[TenantId], request: QueryRequest) -> Result<QueryResponse>;
+    /// Label names, or the values of one label, sorted.
+    async fn labels(
+        &self,
+        tenants: &[TenantId],
+        request: MetadataRequest,
+        name: Option<String>,
+    ) -> Result<Answer<Vec<String>>>;
+    async fn series(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<Vec<Labels>>>;
+    async fn stats(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<IndexStats>>;
     /// Bytes per group of labels, largest first.
-    async fn volume(&self, tenant: &TenantId, request: VolumeRequest) -> Result<Answer<Vec<Volume>>>;
+    async fn volume(&self, tenants: &[TenantId], request: VolumeRequest) -> Result<Answer<Vec<Volume>>>;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +29,8 @@ pub struct QueryRequest {
     pub time: QueryTime,
     pub limit: u32,
     pub direction: Direction,
+    /// More series than the limit give a partial answer and a warning instead of an error, as Logs Drilldown asks.
+    pub partial_series: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +83,7 @@ pub struct QueryStats {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataRequest {
-    /// Alternatives: a stream is meant when it satisfies all matchers of one of them. None: every stream.
+    /// Alternatives: a stream is meant when it satisfies all matchers of one of them. An empty list: every stream.
     pub selectors: Vec<Vec<Matcher>>,
     pub range: TimeRange,
 }

@@ -60,10 +60,18 @@ impl Reservation {
     }
     /// Reserves `more` bytes on top.
     pub fn grow(&mut self, more: u64, what: &str) -> Result<()> {
-        let extra = self.budget.reserve(more, what)?;
-        self.bytes += extra.bytes;
-        std::mem::forget(extra);
+        self.merge(self.budget.reserve(more, what)?);
         Ok(())
+    }
+    /// Takes `bytes` (at most what is there) out of this reservation into one of their own.
+    pub fn split(&mut self, bytes: u64) -> Reservation {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Reservation { budget: self.budget.clone(), bytes }
+    }
+    /// Adds another reservation of the same budget to this one.
+    pub fn merge(&mut self, mut other: Reservation) {
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 }
 

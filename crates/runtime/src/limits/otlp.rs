@@ -1,6 +1,8 @@
 //! How the attributes of OTLP log records become labels and structured metadata (`otlp_config`), per tenant.
 //! It must not know the OTLP wire format.
 
+use crate::{choice, settings};
+
 /// The resource attributes that become labels unless `ignore_defaults` is set; dots become underscores.
 pub const DEFAULT_RESOURCE_ATTRIBUTES: [&str; 18] = [
     "service.name",
@@ -23,29 +25,28 @@ pub const DEFAULT_RESOURCE_ATTRIBUTES: [&str; 18] = [
     "k8s.job.name",
 ];
 
-/// The rules of one tenant; a rule that comes first wins.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct OtlpConfig {
-    pub resource_attributes: ResourceAttributes,
-    pub scope_attributes: Vec<AttributesConfig>,
-    pub log_attributes: Vec<AttributesConfig>,
-    /// Store `severity_text` as a label, not as structured metadata.
-    pub severity_text_as_label: bool,
-}
+settings! {
+    /// The rules of one tenant; a rule that comes first wins.
+    pub struct OtlpConfig {
+        pub resource_attributes: ResourceAttributes = ResourceAttributes::default(),
+        pub scope_attributes: Vec<AttributesConfig> = vec![],
+        pub log_attributes: Vec<AttributesConfig> = vec![],
+        /// Store `severity_text` as a label, not as structured metadata.
+        pub severity_text_as_label: bool = false,
+    }
 
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ResourceAttributes {
-    /// Leave [`DEFAULT_RESOURCE_ATTRIBUTES`] out.
-    pub ignore_defaults: bool,
-    pub attributes_config: Vec<AttributesConfig>,
-}
+    pub struct ResourceAttributes {
+        /// Leave [`DEFAULT_RESOURCE_ATTRIBUTES`] out.
+        pub ignore_defaults: bool = false,
+        pub attributes_config: Vec<AttributesConfig> = vec![],
+    }
 
-/// What happens to the attributes that are named, or whose name the regex matches as a whole.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AttributesConfig {
-    pub action: OtlpAction,
-    pub attributes: Vec<String>,
-    pub regex: Option<String>,
+    /// What happens to the attributes that are named, or whose name the regex matches as a whole.
+    pub struct AttributesConfig {
+        pub action: OtlpAction = OtlpAction::StructuredMetadata,
+        pub attributes: Vec<String> = vec![],
+        pub regex: Option<String> = None,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,3 +56,5 @@ pub enum OtlpAction {
     StructuredMetadata,
     Drop,
 }
+
+choice!(OtlpAction { "index_label" => IndexLabel, "structured_metadata" => StructuredMetadata, "drop" => Drop });

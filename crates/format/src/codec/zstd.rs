@@ -1,0 +1,81 @@
+//! Zstandard frames as Loki's writer makes them: no content size, a content checksum at the end.
+
+use super::Output;
+use model::{Error, Result};
+use std::cell::RefCell;
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirective, compress_bound, get_error_name};
+
+/// Level 1 compresses logs to about 1/5.6 at 0.45 GB/s on one core; level 3 gains a few percent at half the speed.
+const LEVEL: i32 = 1;
+
+thread_local! {
+    static COMPRESSOR: RefCell<CCtx<'static>> = RefCell::new(compressor());
+    static DECOMPRESSOR: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
+fn compressor() -> CCtx<'static> {
+    let mut context = CCtx::create();
+    for parameter in
+        [CParameter::CompressionLevel(LEVEL), CParameter::ContentSizeFlag(false), CParameter::ChecksumFlag(true)]
+    {
+        context.set_parameter(parameter).expect("a valid parameter on a fresh context");
+    }
+    context
+}
+
+pub(super) fn compress(raw: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(compress_bound(raw.len()));
+    COMPRESSOR
+        .with_borrow_mut(|context| context.compress2(&mut packed, raw))
+        .expect("the output has room for any input");
+    packed.shrink_to_fit();
+    packed
+}
+
+/// One pass into the hinted room where that is enough, else a stream that grows its output.
+pub(super) fn decompress(payload: &[u8], out: &mut Output) -> Result<()> {
+    DECOMPRESSOR.with_borrow_mut(|context| {
+        if context.decompress(&mut out.bytes, payload).is_ok() && out.bytes.len() <= out.limit_bytes {
+            return Ok(());
+        }
+        out.bytes.clear();
+        stream(context, payload, out)
+    })
+}
+
+fn stream(context: &mut DCtx<'_>, payload: &[u8], out: &mut Output) -> Result<()> {
+    context.reset(ResetDirective::SessionOnly).map_err(corrupt)?;
+    let mut input = InBuffer::around(payload);
+    let mut pending = 0;
+    while input.pos() < payload.len() || pending > 0 {
+        if out.room() == 0 {
+            return ends_here(context, input, out);
+        }
+        out.reserve_some()?;
+        let (read, written) = (input.pos(), out.bytes.len());
+        let mut output = OutBuffer::around_pos(&mut out.bytes, written);
+        pending = context.decompress_stream(&mut output, &mut input).map_err(corrupt)?;
+        if out.bytes.len() > out.limit_bytes {
+            return Err(out.too_large());
+        }
+        if pending > 0 && input.pos() == payload.len() && (read, written) == (input.pos(), out.bytes.len()) {
+            return Err(Error::corrupt("zstd: unexpected end of data"));
+        }
+    }
+    Ok(())
+}
+
+/// At the limit: whether the rest of the input holds no further byte.
+fn ends_here(context: &mut DCtx<'_>, mut input: InBuffer<'_>, out: &Output) -> Result<()> {
+    let mut extra = Vec::with_capacity(1);
+    let mut output = OutBuffer::around(&mut extra);
+    let pending = context.decompress_stream(&mut output, &mut input).map_err(corrupt)?;
+    if !extra.is_empty() || pending > 0 {
+        return Err(out.too_large());
+    }
+    Ok(())
+}
+
+fn corrupt(code: usize) -> Error {
+    Error::corrupt(format!("zstd: {}", get_error_name(code)))
+}

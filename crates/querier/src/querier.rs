@@ -1,0 +1,249 @@
+//! The query service: check, admit, run, and say what is missing.
+
+use crate::limits;
+use crate::metadata::Metadata;
+use crate::notes::{Notes, get};
+use crate::settings::Settings;
+use crate::source::{QuerySource, ReadOrder, Stores};
+use async_trait::async_trait;
+use logql::ast::Expr;
+use logql::engine::{self, EngineLimits, Outcome, Params, Time};
+use logql::value::QueryValue;
+use model::{Error, Kind, Labels, Result, TenantId};
+use rpc::queries::{
+    Answer, IndexStats, MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, QueryTime, Volume,
+    VolumeRequest,
+};
+use runtime::limits::{Limits, Overrides};
+use runtime::memory::{Budget, Reservation};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub struct Querier {
+    stores: Stores,
+    limits: Arc<Overrides>,
+    budget: Arc<Budget>,
+    settings: Settings,
+    running: Semaphore,
+    admitted: Semaphore,
+}
+
+impl Querier {
+    pub fn new(stores: Stores, limits: Arc<Overrides>, budget: Arc<Budget>, settings: Settings) -> Self {
+        let running = Semaphore::new(settings.max_concurrent);
+        let admitted = Semaphore::new(settings.max_concurrent + settings.max_waiting);
+        Querier { stores, limits, budget, settings, running, admitted }
+    }
+
+    /// The limits of all tenants of a request, which must be one unless several are allowed.
+    fn tenant_limits(&self, tenants: &[TenantId]) -> Result<Vec<Arc<Limits>>> {
+        if tenants.len() > 1 && !self.settings.multi_tenant_queries_enabled {
+            return Err(Error::invalid("multiple org IDs present"));
+        }
+        Ok(tenants.iter().map(|t| self.limits.tenant(t)).collect())
+    }
+
+    /// Waits for a place among the running queries; a full queue refuses.
+    async fn admit(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+        let closed = |_| Error::unavailable("the querier is stopping");
+        let place = self.admitted.try_acquire().map_err(|_| Error::limited("too many outstanding requests"))?;
+        Ok((place, self.running.acquire().await.map_err(closed)?))
+    }
+
+    fn source(&self, tenants: &[TenantId], expr: &Expr, request: &QueryRequest, limits: &[Arc<Limits>]) -> (QuerySource, Arc<Notes>) {
+        let notes = Arc::new(Notes::default());
+        let order = match expr {
+            Expr::Log(_) => ReadOrder::ByTime(request.direction),
+            Expr::Metric(_) => ReadOrder::ByStream,
+        };
+        let source = QuerySource {
+            stores: self.stores.clone(),
+            tenants: tenants.to_vec(),
+            notes: notes.clone(),
+            order,
+            chunks_ahead: self.settings.chunks_ahead,
+            chunks_max: limits.iter().map(|l| l.max_chunks_per_query).min().unwrap_or(0),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        (source, notes)
+    }
+
+    fn metadata(&self, tenants: &[TenantId]) -> Result<Metadata> {
+        self.tenant_limits(tenants)?;
+        Ok(Metadata { stores: self.stores.clone(), notes: Notes::default() })
+    }
+}
+
+#[async_trait]
+impl Queries for Querier {
+    async fn query(&self, tenants: &[TenantId], mut request: QueryRequest) -> Result<QueryResponse> {
+        let expr = logql::parse::parse(&request.query)?;
+        let limits = self.tenant_limits(tenants)?;
+        limits::check(&expr, &request, &limits)?;
+        clamp_lookback(&mut request, &limits);
+        let asked = Instant::now();
+        let _place = self.admit().await?;
+        let queue_time = asked.elapsed();
+        let (source, notes) = self.source(tenants, &expr, &request, &limits);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let engine_limits = engine_limits(&request, &limits, &self.settings, &self.budget, &cancelled);
+        let timeout = limits.iter().map(|l| l.query_timeout).filter(|t| !t.is_zero()).min();
+        let params = engine_params(&request, &limits);
+        let started = Instant::now();
+        let scan = tokio::task::spawn_blocking(move || engine::run(&expr, &params, &source, &engine_limits));
+        let outcome = within(timeout, CancelOnDrop(cancelled), scan).await?;
+        let mut warnings = outcome.warnings.clone();
+        warnings.extend(notes.warnings());
+        let stats = stats(&outcome, &notes, started.elapsed(), queue_time);
+        Ok(QueryResponse { value: outcome.value, warnings, stats })
+    }
+
+    async fn labels(
+        &self,
+        tenants: &[TenantId],
+        request: MetadataRequest,
+        name: Option<String>,
+    ) -> Result<Answer<Vec<String>>> {
+        self.metadata(tenants)?.labels(tenants.to_vec(), request, name).await
+    }
+
+    async fn series(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
+        self.metadata(tenants)?.series(tenants.to_vec(), request).await
+    }
+
+    async fn stats(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<IndexStats>> {
+        self.metadata(tenants)?.stats(tenants.to_vec(), request).await
+    }
+
+    async fn volume(&self, tenants: &[TenantId], request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
+        self.metadata(tenants)?.volume(tenants.to_vec(), request).await
+    }
+}
+
+/// Tells the engine to stop when nobody waits for the answer any more.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The engine's answer, or a timeout; either way the engine stops when this future is dropped.
+async fn within(
+    timeout: Option<Duration>,
+    _cancel: CancelOnDrop,
+    scan: tokio::task::JoinHandle<Result<Outcome>>,
+) -> Result<Outcome> {
+    let joined = match timeout {
+        None => scan.await,
+        Some(timeout) => tokio::time::timeout(timeout, scan).await.map_err(|_| {
+            Error::new(
+                Kind::Timeout,
+                "request timed out, decrease the duration of the request or add more label matchers (prefer exact match over regex match) to reduce the amount of data processed",
+            )
+        })?,
+    };
+    joined.map_err(|e| Error::internal(format!("the query failed: {e}")))?
+}
+
+/// The engine's part of the tenants' limits: of several tenants the strictest holds.
+fn engine_limits(
+    request: &QueryRequest,
+    limits: &[Arc<Limits>],
+    settings: &Settings,
+    budget: &Arc<Budget>,
+    cancelled: &Arc<AtomicBool>,
+) -> EngineLimits {
+    let strictest = |of: fn(&Limits) -> u64| limits.iter().map(|l| of(l)).filter(|n| *n > 0).min().unwrap_or(0);
+    let reserved: Mutex<Vec<Reservation>> = Mutex::default();
+    let budget = budget.clone();
+    let cancelled = cancelled.clone();
+    EngineLimits {
+        max_series: strictest(|l| l.max_query_series as u64) as usize,
+        partial_series: request.partial_series,
+        max_entries: u32::try_from(strictest(|l| l.max_entries_limit_per_query as u64)).unwrap_or(u32::MAX),
+        max_window_ns: strictest(|l| limits::nanos(l.max_query_range) as u64) as i64,
+        approx_topk: limits.iter().all(|l| l.shard_aggregations.iter().any(|a| a == "approx_topk")),
+        variants: limits.iter().all(|l| l.enable_multi_variant_queries),
+        memory: Arc::new(move |bytes| {
+            let reservation = budget.reserve(bytes, "a query")?;
+            let mut reserved = reserved.lock();
+            match reserved.last_mut() {
+                Some(all) => all.merge(reservation),
+                None => reserved.push(reservation),
+            }
+            Ok(())
+        }),
+        stop: Arc::new(move || {
+            cancelled.load(Ordering::Relaxed).then(|| Error::new(Kind::Cancelled, "the request was cancelled by the client"))
+        }),
+        workers: settings.workers,
+        ..EngineLimits::default()
+    }
+}
+
+/// Splitting by time makes Loki align metric queries to their step; a tenant without it gets the grid as asked.
+fn engine_params(request: &QueryRequest, limits: &[Arc<Limits>]) -> Params {
+    let (time, interval_ns) = match request.time {
+        QueryTime::Instant { time_ns } => (Time::Instant { time_ns }, 0),
+        QueryTime::Range { start_ns, end_ns, step_ns, interval_ns } => {
+            (Time::Range { start_ns, end_ns, step_ns }, interval_ns)
+        }
+    };
+    Params {
+        time,
+        align_to_step: limits.iter().any(|l| !l.split_queries_by_interval.is_zero()),
+        limit: request.limit,
+        direction: request.direction,
+        interval_ns,
+    }
+}
+
+/// Entries, points or samples in an answer.
+fn entries_returned(value: &QueryValue) -> u64 {
+    match value {
+        QueryValue::Streams(streams) => streams.iter().map(|s| s.entries.len() as u64).sum(),
+        QueryValue::Matrix(series) => series.iter().map(|s| s.points.len() as u64).sum(),
+        QueryValue::Vector(samples) => samples.len() as u64,
+        QueryValue::Scalar { .. } => 1,
+    }
+}
+
+/// Moves a start that lies before `max_query_lookback` forward.
+fn clamp_lookback(request: &mut QueryRequest, limits: &[Arc<Limits>]) {
+    let lookback = limits.iter().map(|l| limits::nanos(l.max_query_lookback)).filter(|n| *n > 0).min();
+    if let (Some(lookback), QueryTime::Range { start_ns, end_ns, .. }) = (lookback, &mut request.time) {
+        *start_ns = (*start_ns).max(end_ns.saturating_sub(lookback));
+    }
+}
+
+fn stats(outcome: &Outcome, notes: &Notes, exec_time: Duration, queue_time: Duration) -> QueryStats {
+    QueryStats {
+        exec_time,
+        queue_time,
+        bytes_processed: outcome.scan.decompressed_bytes,
+        lines_processed: outcome.scan.lines,
+        entries_returned: entries_returned(&outcome.value),
+        post_filter_lines: outcome.scan.post_filter_lines,
+        structured_metadata_bytes: outcome.scan.metadata_bytes,
+        splits: 1,
+        shards: 0,
+        chunks_referenced: get(&notes.chunks_referenced),
+        chunks_downloaded: get(&notes.chunks_downloaded),
+        chunks_download_time: Duration::from_nanos(get(&notes.chunks_download_nanos)),
+        chunk_refs_time: Duration::from_nanos(get(&notes.chunk_refs_nanos)),
+        compressed_bytes: get(&notes.compressed_bytes),
+        decompressed_bytes: outcome.scan.decompressed_bytes,
+        decompressed_lines: outcome.scan.lines,
+        duplicates: outcome.scan.duplicates,
+        ingesters_reached: get(&notes.ingesters_reached),
+        ingester_streams: get(&notes.ingester_streams),
+        ingester_blocks: get(&notes.ingester_blocks),
+        ingester_bytes: get(&notes.ingester_bytes),
+        ingester_lines: get(&notes.ingester_lines),
+    }
+}

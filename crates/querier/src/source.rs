@@ -1,0 +1,219 @@
+//! Recent and stored data as one source of streams. Ingesters are asked before the index: what an ingester has dropped
+//! by then is in the index already, so there is no gap between the two.
+
+use crate::notes::{Notes, add};
+use crate::recent::RecentPart;
+use crate::stored::{Fetcher, StoredPart};
+use crate::tenants;
+use format::ChunkRef;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt, TryStreamExt};
+use logql::source::{Block, Selection, Source, StreamBlocks, Streams};
+use model::time::NANOS_PER_MILLI;
+use model::{Direction, Error, Fingerprint, Labels, Matcher, Result, TenantId, TimeRange};
+use parking_lot::Mutex;
+use rpc::ingester::{Ingester, RecentRequest, RecentStream};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+use storage::chunks::ChunkStore;
+use storage::index::IndexReader;
+
+/// Everything that holds data: the ingesters that may have recent entries, the index and the chunks.
+#[derive(Clone)]
+pub struct Stores {
+    pub ingesters: Arc<dyn Ingesters>,
+    pub index: Arc<IndexReader>,
+    pub chunks: Arc<ChunkStore>,
+}
+
+/// The ingesters of the moment.
+pub trait Ingesters: Send + Sync {
+    /// Every ingester that may hold data, and how many of them may fail before an answer could miss something.
+    fn members(&self) -> (Vec<Arc<dyn Ingester>>, usize);
+}
+
+/// In which order the engine reads chunks, so that the right ones are fetched ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOrder {
+    /// Stream by stream, oldest first: metric queries.
+    ByStream,
+    /// Over all streams by time: log queries, which stop at their limit.
+    ByTime(Direction),
+}
+
+/// The source of one query.
+pub struct QuerySource {
+    pub stores: Stores,
+    pub tenants: Vec<TenantId>,
+    pub notes: Arc<Notes>,
+    pub order: ReadOrder,
+    pub chunks_ahead: usize,
+    pub chunks_max: u64,
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl Source for QuerySource {
+    fn select(&self, selection: &Selection) -> Result<Box<dyn Streams>> {
+        let found = self.runtime.block_on(self.find(selection))?;
+        let _entered = self.runtime.enter();
+        Ok(Box::new(Queue(Mutex::new(self.plan(found, selection.range)?))))
+    }
+}
+
+/// What is known of one stream before any chunk is read.
+#[derive(Default)]
+struct Found {
+    fingerprint: Fingerprint,
+    recent: Vec<RecentPart>,
+    stored: BTreeSet<ChunkRef>,
+}
+
+type FoundStreams = HashMap<(TenantId, Labels), Found>;
+
+impl QuerySource {
+    async fn find(&self, selection: &Selection) -> Result<FoundStreams> {
+        let (chosen, matchers) = tenants::select(&self.tenants, &selection.matchers);
+        let mut found = FoundStreams::new();
+        for tenant in chosen {
+            self.find_recent(&tenant, &matchers, selection, &mut found).await?;
+            self.find_stored(&tenant, &matchers, selection, &mut found).await?;
+        }
+        let chunks: usize = found.values().map(|f| f.stored.len()).sum();
+        add(&self.notes.chunks_referenced, chunks as u64);
+        if self.chunks_max > 0 && chunks as u64 > self.chunks_max {
+            return Err(Error::invalid(format!(
+                "the query hit the max number of chunks limit (limit: {} chunks, setting: max_chunks_per_query)",
+                self.chunks_max
+            )));
+        }
+        Ok(found)
+    }
+
+    async fn find_recent(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        selection: &Selection,
+        found: &mut FoundStreams,
+    ) -> Result<()> {
+        let request = RecentRequest {
+            tenant: tenant.clone(),
+            matchers: matchers.to_vec(),
+            range: selection.range,
+            shard: selection.shard,
+        };
+        let calls = Calls::new(&*self.stores.ingesters, |ingester| {
+            let request = request.clone();
+            async move { ingester.select(request).await?.try_collect::<Vec<RecentStream>>().await }.boxed()
+        });
+        add(&self.notes.ingesters_reached, calls.len());
+        let answers = calls.gather().await?;
+        for stream in answers.into_iter().flatten() {
+            add(&self.notes.ingester_streams, 1);
+            add(&self.notes.ingester_blocks, stream.blocks.len() as u64);
+            let f = found.entry((tenant.clone(), stream.labels)).or_default();
+            f.fingerprint = stream.fingerprint;
+            f.stored.extend(stream.flushed);
+            f.recent.extend(stream.blocks.into_iter().map(|block| RecentPart { block, notes: self.notes.clone() }));
+        }
+        Ok(())
+    }
+
+    async fn find_stored(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        selection: &Selection,
+        found: &mut FoundStreams,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let range_ms = (selection.range.from_ms(), selection.range.through_ms());
+        let shard = selection.shard.map(|s| s.fingerprints());
+        let answer = self.stores.index.series(tenant, matchers, range_ms, shard).boxed().await?;
+        answer.warnings.into_iter().for_each(|w| self.notes.warn(w));
+        for series in answer.value {
+            let f = found.entry((tenant.clone(), series.labels)).or_default();
+            f.fingerprint = series.fingerprint;
+            f.stored.extend(series.chunks);
+        }
+        add(&self.notes.chunk_refs_nanos, start.elapsed().as_nanos() as u64);
+        Ok(())
+    }
+
+    /// Orders the chunks as they will be read, and gives each stream its blocks.
+    fn plan(&self, found: FoundStreams, range: TimeRange) -> Result<VecDeque<StreamBlocks>> {
+        let several_tenants = self.tenants.len() > 1;
+        let mut streams: Vec<_> = found.into_iter().collect();
+        streams.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut wanted: Vec<(usize, TenantId, ChunkRef)> = vec![];
+        for (i, ((tenant, _), f)) in streams.iter().enumerate() {
+            let overlapping = f.stored.iter().filter(|c| {
+                range.overlaps(c.from_ms.saturating_mul(NANOS_PER_MILLI), c.through_ms.saturating_mul(NANOS_PER_MILLI))
+            });
+            wanted.extend(overlapping.map(|c| (i, tenant.clone(), *c)));
+        }
+        match self.order {
+            ReadOrder::ByStream => {}
+            ReadOrder::ByTime(Direction::Backward) => wanted.sort_by_key(|(_, _, c)| std::cmp::Reverse(c.through_ms)),
+            ReadOrder::ByTime(Direction::Forward) => wanted.sort_by_key(|(_, _, c)| c.from_ms),
+        }
+        let refs = wanted.iter().map(|(_, tenant, chunk)| (tenant.clone(), *chunk)).collect();
+        let fetcher =
+            Fetcher::new(self.stores.chunks.clone(), self.notes.clone(), range, self.chunks_ahead, refs);
+        let mut parts: HashMap<usize, Vec<Arc<dyn Block>>> = HashMap::new();
+        for (index, (stream, _, _)) in wanted.iter().enumerate() {
+            parts.entry(*stream).or_default().push(Arc::new(StoredPart { fetcher: fetcher.clone(), index }));
+        }
+        let blocks = streams.into_iter().enumerate().map(|(i, ((tenant, labels), f))| {
+            let mut blocks = parts.remove(&i).unwrap_or_default();
+            blocks.extend(f.recent.into_iter().map(|p| Arc::new(p) as Arc<dyn Block>));
+            blocks.sort_by_key(|b| b.bounds_ns());
+            let labels = if several_tenants { tenants::label(&tenant, &labels) } else { labels };
+            StreamBlocks { labels, fingerprint: f.fingerprint, blocks }
+        });
+        Ok(blocks.filter(|s| !s.blocks.is_empty()).collect())
+    }
+}
+
+/// Streams in order, pulled by several workers.
+struct Queue(Mutex<VecDeque<StreamBlocks>>);
+
+impl Streams for Queue {
+    fn next(&self) -> Option<Result<StreamBlocks>> {
+        self.0.lock().pop_front().map(Ok)
+    }
+}
+
+/// One call to every ingester, to be gathered.
+pub struct Calls<T> {
+    calls: Vec<BoxFuture<'static, Result<T>>>,
+    may_fail: usize,
+}
+
+impl<T> Calls<T> {
+    pub fn new(ingesters: &dyn Ingesters, call: impl Fn(Arc<dyn Ingester>) -> BoxFuture<'static, Result<T>>) -> Self {
+        let (members, may_fail) = ingesters.members();
+        Calls { calls: members.into_iter().map(call).collect(), may_fail }
+    }
+
+    pub fn len(&self) -> u64 {
+        self.calls.len() as u64
+    }
+
+    /// The answers. So many calls may fail as replication covers; with more the question fails.
+    pub async fn gather(self) -> Result<Vec<T>> {
+        let mut answers = Vec::with_capacity(self.calls.len());
+        let mut failures = Vec::new();
+        for answer in join_all(self.calls).await {
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(e) => failures.push(e),
+            }
+        }
+        match failures.pop() {
+            Some(e) if failures.len() + 1 > self.may_fail => Err(e),
+            _ => Ok(answers),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Stored chunks, as the engine reads them: fetched ahead of the scan, a bounded number at a time.
+
+use crate::notes::{Notes, add};
+use format::ChunkRef;
+use format::chunk::Chunk;
+use logql::source::Block;
+use model::time::NANOS_PER_MILLI;
+use model::{Error, Kind, RawBlock, Result, TenantId, TimeRange};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Instant;
+use storage::chunks::ChunkStore;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+/// Fetches the chunks of one selection in the order in which they will be read.
+pub struct Fetcher {
+    store: Arc<ChunkStore>,
+    notes: Arc<Notes>,
+    runtime: Handle,
+    range: TimeRange,
+    chunks_ahead: usize,
+    wanted: Vec<(TenantId, ChunkRef)>,
+    slots: Vec<Mutex<Slot>>,
+}
+
+enum Slot {
+    Idle,
+    Running(JoinHandle<Result<Arc<Chunk>>>),
+    /// Handed out; another load fetches anew.
+    Taken,
+}
+
+impl Fetcher {
+    pub fn new(
+        store: Arc<ChunkStore>,
+        notes: Arc<Notes>,
+        range: TimeRange,
+        chunks_ahead: usize,
+        wanted: Vec<(TenantId, ChunkRef)>,
+    ) -> Arc<Self> {
+        let slots = wanted.iter().map(|_| Mutex::new(Slot::Idle)).collect();
+        Arc::new(Fetcher { store, notes, runtime: Handle::current(), range, chunks_ahead, wanted, slots })
+    }
+
+    /// The chunk in place `index`; starts fetching those after it. Blocks the calling thread.
+    fn chunk(&self, index: usize) -> Result<Arc<Chunk>> {
+        let end = self.slots.len().min(index + 1 + self.chunks_ahead);
+        for i in index..end {
+            let mut slot = self.slots[i].lock();
+            if matches!(*slot, Slot::Idle) || (i == index && matches!(*slot, Slot::Taken)) {
+                *slot = Slot::Running(self.fetch(i));
+            }
+        }
+        let taken = std::mem::replace(&mut *self.slots[index].lock(), Slot::Taken);
+        match taken {
+            Slot::Running(task) => {
+                let joined = self.runtime.block_on(task);
+                joined.map_err(|e| Error::internal(format!("fetching a chunk failed: {e}")))?
+            }
+            Slot::Idle | Slot::Taken => self.runtime.block_on(self.fetch(index)).map_err(|e| Error::internal(e.to_string()))?,
+        }
+    }
+
+    fn fetch(&self, index: usize) -> JoinHandle<Result<Arc<Chunk>>> {
+        let (store, notes) = (self.store.clone(), self.notes.clone());
+        let (tenant, chunk) = self.wanted[index].clone();
+        self.runtime.spawn(async move {
+            let start = Instant::now();
+            let got = store.get(&tenant, &chunk).await;
+            add(&notes.chunks_download_nanos, start.elapsed().as_nanos() as u64);
+            add(&notes.chunks_downloaded, 1);
+            got
+        })
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        for slot in &self.slots {
+            if let Slot::Running(task) = &*slot.lock() {
+                task.abort();
+            }
+        }
+    }
+}
+
+/// One stored chunk as one block: its blocks inside the range, decompressed into one run.
+pub struct StoredPart {
+    pub fetcher: Arc<Fetcher>,
+    pub index: usize,
+}
+
+impl Block for StoredPart {
+    fn bounds_ns(&self) -> (i64, i64) {
+        let chunk = &self.fetcher.wanted[self.index].1;
+        (chunk.from_ms.saturating_mul(NANOS_PER_MILLI), chunk.through_ms.saturating_mul(NANOS_PER_MILLI))
+    }
+
+    fn entries(&self) -> u64 {
+        u64::from(self.fetcher.wanted[self.index].1.entries)
+    }
+
+    fn load(&self) -> Result<RawBlock> {
+        let chunk = self.fetcher.chunk(self.index)?;
+        let (data, unreadable) = chunk.raw(&self.fetcher.range);
+        add(&self.fetcher.notes.compressed_bytes, chunk.object_bytes() as u64);
+        for e in unreadable {
+            let (tenant, chunk) = &self.fetcher.wanted[self.index];
+            self.fetcher.notes.warn(format!("partial answer: chunk {}: {e}", self.fetcher.store.key(tenant, chunk)));
+        }
+        Ok(data)
+    }
+}
+
+/// Whether a query goes on without a part that failed like this, saying so in a warning.
+pub fn is_skippable(e: &Error) -> bool {
+    matches!(e.kind, Kind::Corrupt | Kind::NotFound)
+}

@@ -1,0 +1,11 @@
+//! Settings as data: the YAML tree, the units, and the blocks that read and print themselves.
+//! It must not know any key.
+
+mod secret;
+mod setting;
+mod tree;
+pub mod units;
+
+pub use secret::{MASK, Secret, SecretUrl};
+pub use setting::{NoReference, Reader, Reference, Setting, key, nearest};
+pub use tree::{Tree, Value};

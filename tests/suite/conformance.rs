@@ -1,0 +1,69 @@
+//! The recorded answers of Loki 3.7.6 (`tests/conformance`): the runner pushes the corpus's data to a real process that
+//! has the corpus's own configuration, and compares; then again after a flush and a restart, from stored chunks.
+//! `tests/conformance/known_failures.txt` names the cases that fail today; any other failure, and any case of the list
+//! that passes, fails the test.
+
+use crate::process::{Node, test_data};
+use std::collections::BTreeSet;
+use std::process::Command;
+
+fn node(dir: &std::path::Path) -> Node {
+    let config = test_data("conformance/config");
+    Node::new(dir)
+        .arg(format!("-config.file={}", config.join("loki.yaml").display()))
+        .arg("-config.expand-env=true")
+        .env("DATA_DIR", dir.join("data").display().to_string())
+        .env("CONFIG_DIR", config.display().to_string())
+}
+
+/// Runs the corpus; answers its last line and the names of the cases that failed.
+fn run(node: &Node, flags: &[&str]) -> (String, BTreeSet<String>) {
+    let report = node.dir.join("report.xml");
+    let output = Command::new("python3")
+        .arg(test_data("conformance/run.py"))
+        .arg(format!("http://127.0.0.1:{}", node.http_port))
+        .arg("--junit")
+        .arg(&report)
+        .args(flags)
+        .output()
+        .expect("python3 is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let last = text.lines().last().unwrap_or("").to_string();
+    assert!(last.contains("passed"), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    (last, failed_cases(&std::fs::read_to_string(report).unwrap()))
+}
+
+/// The names of the test cases with a failure in a JUnit report.
+fn failed_cases(xml: &str) -> BTreeSet<String> {
+    let cases = xml.split("<testcase").skip(1);
+    let failed = cases.filter(|case| case.split("</testcase>").next().is_some_and(|c| c.contains("<failure")));
+    failed.filter_map(|case| Some(case.split("name=\"").nth(1)?.split('"').next()?.to_string())).collect()
+}
+
+fn known_failures() -> BTreeSet<String> {
+    let list = std::fs::read_to_string(test_data("conformance/known_failures.txt")).unwrap();
+    list.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_whitespace().next()).map(str::to_string).collect()
+}
+
+fn compare(state: &str, last: &str, failed: &BTreeSet<String>) {
+    eprintln!("conformance, {state}: {last}");
+    let known = known_failures();
+    let new: Vec<_> = failed.difference(&known).collect();
+    assert!(new.is_empty(), "{state}: {last}; cases that used to pass fail: {new:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_answers_hold_in_memory_and_from_stored_chunks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(dir.path());
+    node.start().await;
+    let (last, in_memory) = tokio::task::block_in_place(|| run(&node, &[]));
+    compare("in memory", &last, &in_memory);
+    tokio::task::block_in_place(|| node.stop());
+    node.start().await;
+    let (last, stored) = tokio::task::block_in_place(|| run(&node, &["--skip-load"]));
+    compare("stored", &last, &stored);
+    let passing: Vec<String> =
+        known_failures().into_iter().filter(|k| !in_memory.contains(k) && !stored.contains(k)).collect();
+    assert!(passing.is_empty(), "these pass now; take them off the list: {passing:?}");
+}

@@ -1,0 +1,44 @@
+//! kill -9 at random moments under load: every acknowledged line comes back exactly once.
+//! `LOKIRS_KILLS` sets how often (default 20).
+
+use crate::client::now_ns;
+use crate::ledger::{Producer, check};
+use crate::process::Node;
+use std::time::Duration;
+
+const CONFIG: &str = r#"
+auth_enabled: false
+common:
+  path_prefix: ${DIR}/data
+ingester:
+  chunk_idle_period: 3s
+  chunk_block_size: 16384
+  chunk_target_size: 65536
+  flush_check_period: 1s
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_random_moments_no_acknowledged_line_is_lost_or_doubled() {
+    let kills: u32 = std::env::var("LOKIRS_KILLS").ok().and_then(|k| k.parse().ok()).unwrap_or(20);
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path()).config(CONFIG);
+    let start = now_ns();
+    node.start().await;
+    let producers: Vec<Producer> = (0..4).map(|i| Producer::start(node.client(), &format!("p{i}"))).collect();
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(node.pid());
+    for _ in 0..kills {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        tokio::time::sleep(Duration::from_millis(100 + (seed >> 33) % 1500)).await;
+        node.kill();
+        node.start().await;
+    }
+    let mut acknowledged = 0;
+    for producer in producers {
+        let (name, written) = producer.finish().await;
+        let selector = format!("{{job=\"ledger\", producer=\"{name}\"}}");
+        let lines = node.client().all_lines(&selector, start, now_ns() + 1).await;
+        acknowledged += check(&name, &written, &lines);
+    }
+    assert!(acknowledged > 1000, "only {acknowledged} lines were acknowledged");
+    eprintln!("{kills} kills, {acknowledged} acknowledged lines, all returned exactly once");
+}

@@ -1,0 +1,170 @@
+//! Starts and stops real lokirs processes on free ports of the loopback, each with a data directory of its own.
+
+use crate::client::Client;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A process that is not ready after this long has failed.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A graceful stop takes at most this long.
+pub const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// How to start a process; starting it twice restarts it on the same ports and data.
+pub struct Node {
+    pub dir: PathBuf,
+    pub http_port: u16,
+    pub grpc_port: u16,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// A node with its data under `dir` and no configuration file.
+    pub fn new(dir: &Path) -> Node {
+        Node {
+            dir: dir.to_path_buf(),
+            http_port: free_port(),
+            grpc_port: free_port(),
+            args: vec![],
+            env: vec![],
+            child: None,
+        }
+    }
+
+    /// Adds command line arguments.
+    pub fn arg(mut self, arg: impl Into<String>) -> Node {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Node {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Writes `yaml` as the configuration file, `${DIR}`, `${HTTP_PORT}` and `${GRPC_PORT}` expanded from the environment.
+    pub fn config(self, yaml: &str) -> Node {
+        std::fs::create_dir_all(&self.dir).unwrap();
+        let file = self.dir.join("lokirs.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        self.arg(format!("-config.file={}", file.display())).arg("-config.expand-env=true")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&format!("http://127.0.0.1:{}", self.http_port))
+    }
+
+    /// Starts the process without waiting for it.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the node runs already");
+        std::fs::create_dir_all(&self.dir).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(self.dir.join("lokirs.log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lokirs"));
+        command
+            .arg(format!("-server.http-listen-port={}", self.http_port))
+            .arg(format!("-server.grpc-listen-port={}", self.grpc_port))
+            .arg("-server.http-listen-address=127.0.0.1")
+            .arg("-server.grpc-listen-address=127.0.0.1")
+            .args(&self.args)
+            .current_dir(&self.dir)
+            .env("DIR", &self.dir)
+            .env("HTTP_PORT", self.http_port.to_string())
+            .env("GRPC_PORT", self.grpc_port.to_string())
+            .envs(self.env.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.child = Some(command.spawn().expect("the binary starts"));
+    }
+
+    /// Starts the process and waits until it is ready; answers how long that took.
+    pub async fn start(&mut self) -> Duration {
+        let started = Instant::now();
+        self.spawn();
+        self.wait_ready().await;
+        started.elapsed()
+    }
+
+    pub async fn wait_ready(&mut self) {
+        let started = Instant::now();
+        let client = self.client();
+        loop {
+            if client.status("/ready").await == Some(200) {
+                return;
+            }
+            if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().unwrap()) {
+                panic!("the process ended with {status} before it was ready:\n{}", self.log());
+            }
+            assert!(started.elapsed() < READY_WITHIN, "not ready in {READY_WITHIN:?}:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the node runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM; answers how long the process took to end, which it must do by itself with status 0.
+    pub fn stop(&mut self) -> Duration {
+        let mut child = self.child.take().expect("the node runs");
+        let started = Instant::now();
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "SIGTERM ended the process with {status}:\n{}", self.log());
+                return started.elapsed();
+            }
+            assert!(started.elapsed() < STOP_WITHIN + Duration::from_secs(5), "SIGTERM has no effect:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the node runs").id()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let kb = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap().trim().trim_end_matches(" kB");
+        kb.trim().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The end of what the process has logged.
+    pub fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.dir.join("lokirs.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A port that is free at this moment.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Data that the repository keeps for tests.
+pub fn test_data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests").join(path)
+}
+
+/// Time bounds are for the release build; the test build may take this many times as long.
+pub fn debug_factor() -> u32 {
+    if cfg!(debug_assertions) { 4 } else { 1 }
+}
