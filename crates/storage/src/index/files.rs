@@ -92,13 +92,18 @@ impl Files {
     ) -> Result<Arc<IndexFile>> {
         let place = place(store, &listed.key);
         let cell = self.copy(&place, listed)?;
-        let opened = cell.get_or_try_init(|| self.load(&place, objects, listed)).await.cloned();
-        match &opened {
-            Err(e) if matches!(e.kind, Kind::Corrupt | Kind::TooLarge) => self.condemn(&place, listed.size, e),
-            Err(_) => self.drop_empty(&place),
-            Ok(_) => {}
-        }
-        opened
+        let open = || async {
+            // Those that waited for another's attempt learn its end here.
+            self.lock().check(&place, listed.size, self.clock.now_ns())?;
+            let opened = self.load(&place, objects, listed).await;
+            match &opened {
+                Err(e) if matches!(e.kind, Kind::Corrupt | Kind::TooLarge) => self.condemn(&place, listed.size, e),
+                Err(_) => self.drop_empty(&place),
+                Ok(_) => {}
+            }
+            opened
+        };
+        cell.get_or_try_init(open).await.cloned()
     }
 
     /// Notes that an opened file gave a corrupt answer. The first time the copy is dropped, for the disk may be at
@@ -119,14 +124,8 @@ impl Files {
 
     /// The cell of the copy, made when there is none; the error of a file known to be bad.
     fn copy(&self, place: &str, listed: &ObjectMeta) -> Result<Arc<OnceCell<Arc<IndexFile>>>> {
-        let now_ns = self.clock.now_ns();
         let mut state = self.lock();
-        if let Some(bad) = state.bad.get(place) {
-            let recent = now_ns.saturating_sub(bad.since_ns) < QUARANTINE.as_nanos() as i64;
-            if bad.size == listed.size && recent {
-                return Err(bad.error.clone());
-            }
-        }
+        state.check(place, listed.size, self.clock.now_ns())?;
         state.uses += 1;
         let used = state.uses;
         let copy = state.copies.entry(place.to_string()).or_default();
@@ -229,6 +228,15 @@ impl Files {
 }
 
 impl State {
+    /// The error of a file that was bad not long ago, unless it is another by now.
+    fn check(&self, place: &str, size: u64, now_ns: i64) -> Result<()> {
+        let recent = |bad: &&Bad| now_ns.saturating_sub(bad.since_ns) < QUARANTINE.as_nanos() as i64;
+        match self.bad.get(place).filter(|bad| bad.size == size).filter(recent) {
+            Some(bad) => Err(bad.error.clone()),
+            None => Ok(()),
+        }
+    }
+
     fn remove(&mut self, place: &str) -> bool {
         let removed = self.copies.remove(place);
         self.bytes = self.bytes.saturating_sub(removed.as_ref().map_or(0, |copy| copy.bytes));
