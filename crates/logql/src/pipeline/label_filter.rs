@@ -3,8 +3,8 @@
 use super::hints::ERROR;
 use super::ip::IpPattern;
 use super::labels::WorkingLabels;
-use super::units;
 use crate::ast::{self, CompareOp};
+use crate::units::{bytes, duration, number};
 use model::{Error, Matcher, Result};
 use smol_str::SmolStr;
 
@@ -57,13 +57,13 @@ impl LabelFilter {
             LabelFilter::String(matcher) => matcher.matches(labels.get(&matcher.name).unwrap_or("")),
             LabelFilter::Error(matcher) => matcher.matches(labels.error().unwrap_or("")),
             LabelFilter::Number { name, op, value } => {
-                converted(labels, name, |text| units::float(text).map(|v| compare(*op, &v, value)))
+                converted(labels, name, |text| number::parse(text).map(|v| compare(*op, &v, value)))
             }
             LabelFilter::Duration { name, op, value_ns } => {
-                converted(labels, name, |text| units::duration_ns(text).map(|v| compare(*op, &v, value_ns)))
+                converted(labels, name, |text| duration::parse_go(text).map(|v| compare(*op, &v, value_ns)))
             }
             LabelFilter::Bytes { name, op, value } => {
-                converted(labels, name, |text| units::bytes(text).map(|v| compare(*op, &v, value)))
+                converted(labels, name, |text| bytes::parse(text).map(|v| compare(*op, &v, value)))
             }
             LabelFilter::Ip { name, negated, pattern } => {
                 labels.has_error() || labels.get(name).is_some_and(|v| pattern.is_in(v.as_bytes()) != *negated)
