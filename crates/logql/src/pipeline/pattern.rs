@@ -1,7 +1,7 @@
 //! Patterns: literals and `<name>` captures. `| pattern` reads labels with them, `|>` and `!>` test lines.
 
 use super::hints::Interest;
-use super::labels::{Flow, WorkingLabels};
+use super::labels::{Flow, WorkingLabels, go_text};
 use super::names::NameId;
 use memchr::memmem::Finder;
 use model::labels::is_label_name;
@@ -29,7 +29,9 @@ fn parts(text: &str) -> Result<Vec<Part>> {
             parts.push(Part::Literal(Finder::new(literal.as_bytes()).into_owned()));
             literal.clear();
         } else if let Some(previous) = last_capture {
-            return Err(Error::invalid(format!("found consecutive capture '<{previous}><{name}>': invalid expression")));
+            return Err(Error::invalid(format!(
+                "found consecutive capture '<{previous}><{name}>': invalid expression"
+            )));
         }
         parts.push(Part::Capture((name != "_").then(|| name.to_string())));
         last_capture = Some(name);
@@ -101,7 +103,9 @@ impl Pattern {
         for part in &parts {
             if let Part::Capture(Some(name)) = part {
                 if seen.contains(&name.as_str()) {
-                    return Err(Error::invalid(format!("invalid pattern parser: duplicate capture name ({name}): invalid expression")));
+                    return Err(Error::invalid(format!(
+                        "invalid pattern parser: duplicate capture name ({name}): invalid expression"
+                    )));
                 }
                 seen.push(name);
             }
@@ -142,7 +146,7 @@ impl Pattern {
             };
             let (end, next) = found.unwrap_or((line.len(), line.len()));
             if let Some(name) = name.and_then(|name| labels.target_id(name)) {
-                match labels.extract(name, &String::from_utf8_lossy(&line[at..end])) {
+                match labels.extract(name, &go_text(&line[at..end])) {
                     Flow::Continue => {}
                     flow => return flow != Flow::Reject,
                 }

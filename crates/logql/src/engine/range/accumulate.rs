@@ -55,7 +55,8 @@ impl<'a> Leaf<'a> {
             pipeline: Pipeline::compile(&range.log.stages, hints)?,
             unwrapper: range.unwrap.as_ref().map(Unwrapper::compile).transpose()?,
             // Without a grouping the unwrapped label is left out of the series, which the pipeline sees to.
-            labels_are_the_streams: range.log.stages.iter().all(keeps_labels) && (range.unwrap.is_none() || grouping.is_some()),
+            labels_are_the_streams: range.log.stages.iter().all(keeps_labels)
+                && (range.unwrap.is_none() || grouping.is_some()),
             grouping,
             value,
             windows,
@@ -105,7 +106,9 @@ impl<'a> Leaf<'a> {
             slot_is_fixed: self.slot_is_fixed(&part.labels),
         };
         for run in part.runs() {
-            scan::walk_run(run, &part.labels, reading, tally, &mut |tally, entry| stream.entry(accumulator, tally, entry))?;
+            scan::walk_run(run, &part.labels, reading, tally, &mut |tally, entry| {
+                stream.entry(accumulator, tally, entry)
+            })?;
         }
         Ok(())
     }

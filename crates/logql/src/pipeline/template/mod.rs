@@ -31,7 +31,9 @@ use syntax::{List, Node, Pipeline, Word, WordKind};
 /// The largest output of one template, in bytes: far above any line, far below what would hurt.
 pub const OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Nodes and loop rounds that one run may take: a template is no place for long computations.
-pub const STEPS_MAX: usize = 1_000_000;
+pub const STEPS_MAX: usize = 100_000;
+/// Bytes of text that the functions of one run may read and make together: a bound on its time.
+pub const WORK_BYTES_MAX: usize = 64 << 20;
 
 /// What a template can see of a line: the labels as frozen.
 pub struct Data<'a, 'p> {
