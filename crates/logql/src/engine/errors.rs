@@ -6,10 +6,15 @@ pub const ERROR_LABEL: &str = "__error__";
 /// Says that the query asks for erroneous lines itself.
 pub const PRESERVE_ERROR_LABEL: &str = "__preserve_error__";
 
+/// The errors that a query can ask for: those of parsers. Failed conversions, templates and errors that came with the
+/// data fail the query all the same.
+const PRESERVED: [&str; 2] = ["JSONParserErr", "LogfmtParserErr"];
+
 /// A series that carries an error fails the query, unless the query asked for it.
 pub(crate) fn check_series(labels: &Labels) -> Result<()> {
+    let is_preserved = |error| labels.get(PRESERVE_ERROR_LABEL).is_some() && PRESERVED.contains(&error);
     match labels.get(ERROR_LABEL) {
-        Some(error) if !error.is_empty() && labels.get(PRESERVE_ERROR_LABEL).is_none() => Err(Error::invalid(format!(
+        Some(error) if !error.is_empty() && !is_preserved(error) => Err(Error::invalid(format!(
             "pipeline error: '{error}' for series: '{labels}'.\n\
              Use a label filter to intentionally skip this error. (e.g | {ERROR_LABEL}!=\"{error}\").\n\
              To skip all potential errors you can match empty errors.(e.g {ERROR_LABEL}=\"\")\n\
@@ -17,6 +22,10 @@ pub(crate) fn check_series(labels: &Labels) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+pub(crate) fn end_before_start() -> Error {
+    Error::invalid("end timestamp must not be before or equal to start time")
 }
 
 pub(crate) fn too_many_series(max: usize) -> Error {

@@ -1,5 +1,6 @@
 //! The times at which a metric query answers, and which of them an entry counts for. It must not know series or values.
 
+use super::errors;
 use super::limits::EngineLimits;
 use model::{Error, Result, TimeRange};
 
@@ -25,7 +26,7 @@ impl Grid {
             ));
         }
         if end_ns < start_ns {
-            return Err(Error::invalid("end timestamp must not be before or equal to start time"));
+            return Err(errors::end_before_start());
         }
         if (i128::from(end_ns) - i128::from(start_ns)) / i128::from(step_ns) > limits.max_steps as i128 {
             return Err(Error::invalid(

@@ -80,6 +80,7 @@ fn grid_of(expr: &Expr, params: &Params, limits: &EngineLimits) -> Result<Grid> 
                 params.limit, limits.max_entries
             )))
         }
+        (Expr::Log(_), Time::Range { start_ns, end_ns, .. }) if end_ns < start_ns => Err(errors::end_before_start()),
         (Expr::Log(_), Time::Range { start_ns, .. }) => Ok(Grid::instant(start_ns)),
         (Expr::Metric(_), Time::Instant { time_ns }) => Ok(Grid::instant(time_ns)),
         (Expr::Metric(_), Time::Range { start_ns, end_ns, step_ns }) => {

@@ -72,8 +72,7 @@ impl Tally {
     }
 
     pub fn into_warnings(self) -> Vec<String> {
-        let more = (self.warnings_left_out > 0)
-            .then(|| format!("and {} more parts could not be read", self.warnings_left_out));
+        let more = (self.warnings_left_out > 0).then(|| format!("and {} more parts could not be read", self.warnings_left_out));
         self.warnings.into_iter().chain(more).collect()
     }
 
@@ -95,9 +94,7 @@ impl Tally {
     }
 
     pub fn warn_malformed(&mut self, labels: &Labels, offset: usize) {
-        self.warn(format!(
-            "a block of stream {labels} is malformed from byte {offset} on: its later entries are missing"
-        ));
+        self.warn(format!("a block of stream {labels} is malformed from byte {offset} on: its later entries are missing"));
     }
 }
 

@@ -2,7 +2,7 @@
 //! Labels are looked at per line only where they can differ per line.
 
 use super::panes::{Fold, Panes, Sample};
-use crate::ast::{Grouping, LogRange, Stage};
+use crate::ast::{Grouping, LabelFormat, LogRange, Stage};
 use crate::engine::grid::{Pane, Windows};
 use crate::engine::limits::EngineLimits;
 use crate::engine::scan::{self, Reading, StreamPart, Tally};
@@ -50,13 +50,16 @@ impl<'a> Leaf<'a> {
         windows: Windows,
     ) -> Result<Self> {
         let keeps_labels = |stage: &Stage| matches!(stage, Stage::LineFilter(_) | Stage::Decolorize);
+        let stages = match value {
+            ValueOf::LineBytes => range.log.stages.clone(),
+            ValueOf::One => without_unread_lines(&range.log.stages),
+        };
         Ok(Leaf {
             range,
-            pipeline: Pipeline::compile(&range.log.stages, hints)?,
+            pipeline: Pipeline::compile(&stages, hints)?,
             unwrapper: range.unwrap.as_ref().map(Unwrapper::compile).transpose()?,
             // Without a grouping the unwrapped label is left out of the series, which the pipeline sees to.
-            labels_are_the_streams: range.log.stages.iter().all(keeps_labels)
-                && (range.unwrap.is_none() || grouping.is_some()),
+            labels_are_the_streams: stages.iter().all(keeps_labels) && (range.unwrap.is_none() || grouping.is_some()),
             grouping,
             value,
             windows,
@@ -106,9 +109,7 @@ impl<'a> Leaf<'a> {
             slot_is_fixed: self.slot_is_fixed(&part.labels),
         };
         for run in part.runs() {
-            scan::walk_run(run, &part.labels, reading, tally, &mut |tally, entry| {
-                stream.entry(accumulator, tally, entry)
-            })?;
+            scan::walk_run(run, &part.labels, reading, tally, &mut |tally, entry| stream.entry(accumulator, tally, entry))?;
         }
         Ok(())
     }
@@ -121,8 +122,24 @@ impl<'a> Leaf<'a> {
 
     /// Whether the pipeline has nothing to say about an entry: no filter, no parser, no value to find.
     fn passes_everything(&self) -> bool {
-        self.range.log.stages.is_empty() && self.unwrapper.is_none()
+        self.pipeline.is_empty() && self.unwrapper.is_none()
     }
+}
+
+/// Leaves out the stages that only change the line, where nothing reads the line after them: as in Loki, a template that
+/// would fail then does not.
+fn without_unread_lines(stages: &[Stage]) -> Vec<Stage> {
+    let reads_line = |stage: &Stage| match stage {
+        Stage::LineFilter(_) | Stage::Json(_) | Stage::Logfmt { .. } | Stage::Regexp(_) | Stage::Pattern(_) | Stage::Unpack => true,
+        Stage::LabelFormat(formats) => {
+            formats.iter().any(|f| matches!(f, LabelFormat::Template { template, .. } if template.contains("__line__")))
+        }
+        _ => false,
+    };
+    let is_needed = |(i, stage): &(usize, &Stage)| {
+        !matches!(stage, Stage::LineFormat(_) | Stage::Decolorize) || stages[i + 1..].iter().any(reads_line)
+    };
+    stages.iter().enumerate().filter(is_needed).map(|(_, stage)| stage.clone()).collect()
 }
 
 /// A stream while its entries are walked.
