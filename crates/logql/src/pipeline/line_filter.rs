@@ -15,7 +15,7 @@ pub struct LineFilter {
 }
 
 enum Operand {
-    Literal(Finder<'static>),
+    Literal(Box<Finder<'static>>),
     Regex(Regex),
     Pattern(LinePattern),
     Ip(IpPattern),
@@ -51,7 +51,7 @@ fn operand(op: LineOp, operand: &LineOperand, is_chain: bool) -> Result<Operand>
     };
     Ok(match op {
         LineOp::Contains | LineOp::NotContains if text.is_empty() => Operand::Always,
-        LineOp::Contains | LineOp::NotContains => Operand::Literal(Finder::new(text.as_bytes()).into_owned()),
+        LineOp::Contains | LineOp::NotContains => Operand::Literal(Box::new(Finder::new(text.as_bytes()).into_owned())),
         LineOp::Matches | LineOp::NotMatches => Operand::Regex(regex_bytes::line_filter(text)?),
         LineOp::Pattern | LineOp::NotPattern => Operand::Pattern(LinePattern::parse(text)?),
     })

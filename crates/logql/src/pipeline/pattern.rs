@@ -8,7 +8,7 @@ use model::labels::is_label_name;
 use model::{Error, Result};
 
 enum Part {
-    Literal(Finder<'static>),
+    Literal(Box<Finder<'static>>),
     /// The name, `None` for `<_>`.
     Capture(Option<String>),
 }
@@ -26,7 +26,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
             continue;
         };
         if !literal.is_empty() {
-            parts.push(Part::Literal(Finder::new(literal.as_bytes()).into_owned()));
+            parts.push(Part::Literal(Box::new(Finder::new(literal.as_bytes()).into_owned())));
             literal.clear();
         } else if let Some(previous) = last_capture {
             return Err(Error::invalid(format!(
@@ -38,7 +38,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
         rest = &rest[name.len() + 2..];
     }
     if !literal.is_empty() {
-        parts.push(Part::Literal(Finder::new(literal.as_bytes()).into_owned()));
+        parts.push(Part::Literal(Box::new(Finder::new(literal.as_bytes()).into_owned())));
     }
     Ok(parts)
 }

@@ -19,7 +19,7 @@ const CLASS_CHARS_MAX: usize = 4;
 pub enum Prefilter {
     #[default]
     None,
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     /// An expression of bounded length, without anchors: some of several literals, or a literal in any case.
     Regex(Regex),
 }
@@ -37,7 +37,7 @@ impl Prefilter {
         let best =
             pieces.into_iter().max_by_key(|p| (p.properties().minimum_len(), matches!(p.kind(), HirKind::Literal(_))));
         best.and_then(|piece| match piece.kind() {
-            HirKind::Literal(literal) => Some(Prefilter::Contains(Finder::new(&literal.0).into_owned())),
+            HirKind::Literal(literal) => Some(Prefilter::Contains(Box::new(Finder::new(&literal.0).into_owned()))),
             _ => Regex::new(&piece.to_string()).ok().map(Prefilter::Regex),
         })
         .unwrap_or_default()

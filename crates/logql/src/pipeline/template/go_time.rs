@@ -157,7 +157,7 @@ impl Time {
     }
 
     fn push_element(&self, element: Element, c: &Civil, out: &mut String) {
-        let hour12 = if c.hour % 12 == 0 { 12 } else { c.hour % 12 };
+        let hour12 = (c.hour + 11) % 12 + 1;
         let month = MONTHS[usize::from(c.month) - 1];
         let weekday = WEEKDAYS[usize::from(c.weekday)];
         let text = match element {

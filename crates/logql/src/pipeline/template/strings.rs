@@ -119,7 +119,7 @@ fn lower(s: &str) -> String {
 fn title(s: &str) -> String {
     let mut last = ' ';
     let one = |c: char| {
-        let starts = !(last.is_alphanumeric() || last == '_' || last == '\'') && !is_letter_of_word(last);
+        let starts = !(last.is_alphanumeric() || last == '_' || last == '\'' || is_letter_of_word(last));
         last = c;
         if starts { upper_char(c) } else { c }
     };
