@@ -39,6 +39,9 @@ const DEVIATIONS: [(&str, &str); 2] = [
     ("label_filters/units-size-5kib", "the same with 5KiB"),
 ];
 
+/// Time, line, structured metadata.
+type Entry = (i64, String, Vec<(String, String)>);
+
 struct Stream {
     tenant: String,
     labels: Labels,
@@ -52,7 +55,6 @@ fn read(path: &str) -> Value {
 
 /// The data that were pushed, metadata names as the server stores them.
 fn dataset() -> Vec<Stream> {
-    type Entry = (i64, String, Vec<(String, String)>);
     let mut streams: BTreeMap<(String, Labels), Vec<Entry>> = BTreeMap::new();
     let folder = std::fs::read_dir(format!("{CORPUS}/dataset")).expect("the corpus is there");
     let mut files: Vec<String> =
@@ -88,7 +90,7 @@ fn dataset() -> Vec<Stream> {
     streams.into_iter().map(|((tenant, labels), entries)| Stream { tenant, labels, block: block(entries) }).collect()
 }
 
-fn block(mut entries: Vec<(i64, String, Vec<(String, String)>)>) -> RawBlock {
+fn block(mut entries: Vec<Entry>) -> RawBlock {
     entries.sort_by_key(|e| e.0);
     let mut symbols = SymbolsBuilder::default();
     let mut block = BlockBuilder::new(Layout::Metadata);

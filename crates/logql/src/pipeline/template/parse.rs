@@ -392,29 +392,27 @@ impl Parser<'_> {
             Token::Open => {
                 cursor.next();
                 let pipe = self.pipeline(cursor, "parenthesized pipeline", &Token::Close, depth + 1)?;
-                return Ok(Some(chained(Word { kind: WordKind::Pipeline(Box::new(pipe)), at }, cursor.fields())));
+                let word = Word { kind: WordKind::Pipeline(Box::new(pipe)), at };
+                return Ok(Some(chained(word, cursor.at(), cursor.fields())));
             }
             _ => return Ok(None),
         };
         cursor.next_raw();
-        Ok(Some(chained(Word { kind, at }, cursor.fields())))
+        Ok(Some(chained(Word { kind, at }, cursor.at(), cursor.fields())))
     }
 }
 
-fn chained(mut word: Word, fields: Vec<String>) -> Word {
+/// `word` with the fields behind it, which begin at `at`: where Go says that the whole is.
+fn chained(word: Word, at: usize, fields: Vec<String>) -> Word {
     if fields.is_empty() {
         return word;
     }
-    match &mut word.kind {
-        WordKind::Field(names) | WordKind::Variable(names) => {
-            names.extend(fields);
-            word
-        }
-        _ => {
-            let at = word.at;
-            Word { kind: WordKind::Chain(Box::new(word), fields), at }
-        }
-    }
+    let kind = match word.kind {
+        WordKind::Field(names) => WordKind::Field([names, fields].concat()),
+        WordKind::Variable(names) => WordKind::Variable([names, fields].concat()),
+        kind => WordKind::Chain(Box::new(Word { kind, at: word.at }), fields),
+    };
+    Word { kind, at }
 }
 
 fn describe(token: &Token) -> String {
