@@ -40,8 +40,9 @@ async fn start(dir: &std::path::Path) -> Arc<Ingester> {
         stream_share: Arc::new(|| 1.0),
         sink: Arc::new(Discard),
         disk: Arc::new(FileSystem),
+        metrics: ingester::metrics::Metrics::new(&mut Default::default()),
     };
-    let ingester = Ingester::start(parts, &mut Default::default()).await.expect("a fresh directory");
+    let ingester = Ingester::start(parts).await.expect("a fresh directory");
     ingester.recovered().await;
     ingester
 }

@@ -18,7 +18,6 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Error, Labels, Result, TenantId};
 use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use rpc::ingester::{PushOutcome, RecentRequest, RecentStream, StreamSize};
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
@@ -38,6 +37,7 @@ pub struct Parts {
     pub sink: Arc<dyn ChunkSink>,
     /// Where the log is written: [`crate::wal::disk::FileSystem`], or a test's.
     pub disk: Arc<dyn Disk>,
+    pub metrics: Metrics,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -63,9 +63,9 @@ pub struct Ingester {
 impl Ingester {
     /// Opens the log and begins to replay it; reads are served at once, pushes from [`Ingester::recovered`] on.
     /// `Err` when settings are out of range or the log's directory cannot be used.
-    pub async fn start(parts: Parts, registry: &mut Registry) -> Result<Arc<Ingester>> {
+    pub async fn start(parts: Parts) -> Result<Arc<Ingester>> {
         parts.settings.check()?;
-        let metrics = Metrics::new(registry);
+        let metrics = parts.metrics;
         let (wal_settings, disk, wal_metrics) = (parts.settings.wal.clone(), parts.disk, metrics.clone());
         let open = tokio::task::spawn_blocking(move || Wal::open(&wal_settings, disk, &wal_metrics)).await;
         let (wal, old) = open.map_err(|e| Error::internal(format!("opening the write-ahead log: {e}")))??;
