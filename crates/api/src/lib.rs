@@ -1,1 +1,6 @@
-//! placeholder
+//! Loki's HTTP surface: requests are decoded, answers and errors encoded. It must not know how anything is done.
+
+pub mod error;
+pub mod push;
+pub mod query;
+pub mod tenant;

@@ -6,6 +6,7 @@ pub mod codec;
 pub mod crc;
 pub mod key;
 pub mod schema;
+pub mod tsdb;
 pub mod wal;
 
 pub use codec::Codec;

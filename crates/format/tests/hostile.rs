@@ -218,3 +218,51 @@ fn a_bomb_is_stopped_at_the_limit() {
     let e = chunk.block(0).unwrap_err();
     assert!(e.message.contains("exceeds"), "{e}");
 }
+
+/// Data of version 4 with junk where symbols and table are, under checksums that agree.
+fn junk_data(codec: Codec, symbols: &[u8], table: &[u8]) -> Vec<u8> {
+    let mut data = vec![1, 0x2e, 0xe5, 0x6a, 4, codec.byte()];
+    data.extend_from_slice(symbols);
+    put_crc(&mut data, 6);
+    let at = data.len();
+    data.extend_from_slice(table);
+    put_crc(&mut data, at);
+    for number in [symbols.len(), 6, table.len(), at] {
+        data.extend_from_slice(&(number as u64).to_be_bytes());
+    }
+    data
+}
+
+#[test]
+fn junk_under_checksums_that_agree_never_panics() {
+    let mut seed = 99u64;
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 33
+    };
+    let (mut opened, mut refused) = (0, 0);
+    for round in 0..20_000u64 {
+        let codec = Codec::ALL[random() as usize % Codec::ALL.len()];
+        // Small numbers are what counts and offsets look like; large ones overflow.
+        let mut bytes = |len: u64| -> Vec<u8> {
+            let small = random() % 2 == 0;
+            (0..random() % len).map(|_| if small { random() as u8 & 7 } else { random() as u8 }).collect()
+        };
+        let (mut symbols, mut table) = (bytes(40), bytes(60));
+        if round % 2 == 0 {
+            symbols = vec![0];
+            table.insert(0, (table.len() / 6) as u8);
+        }
+        match Chunk::decode(with_data(&junk_data(codec, &symbols, &table)).into()) {
+            Err(_) => refused += 1,
+            Ok(chunk) => {
+                opened += 1;
+                for i in 0..chunk.blocks().len() {
+                    assert!(chunk.block(i).is_err() || chunk.blocks()[i].len == 0, "no block lies where junk says");
+                }
+                chunk.raw(&TimeRange::new(i64::MIN, i64::MAX));
+            }
+        }
+    }
+    assert!(opened > 500 && refused > 500, "both ways are taken: {opened} opened, {refused} refused");
+}

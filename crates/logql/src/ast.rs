@@ -1,5 +1,7 @@
 //! The syntax tree of LogQL, as parsed: strings unquoted, literals as numbers, nothing simplified that printing must keep.
 
+mod names;
+
 use model::Matcher;
 use smol_str::SmolStr;
 
@@ -23,7 +25,11 @@ pub enum Stage {
     LineFilter(LineFilter),
     /// `json` (all fields) or `json a="expr", b`.
     Json(Vec<Extraction>),
-    Logfmt { strict: bool, keep_empty: bool, fields: Vec<Extraction> },
+    Logfmt {
+        strict: bool,
+        keep_empty: bool,
+        fields: Vec<Extraction>,
+    },
     Regexp(SmolStr),
     Pattern(SmolStr),
     Unpack,
@@ -75,11 +81,27 @@ pub struct Extraction {
 #[derive(Clone, Debug, PartialEq)]
 pub enum LabelFilter {
     String(Matcher),
-    Number { name: SmolStr, op: CompareOp, value: f64 },
+    Number {
+        name: SmolStr,
+        op: CompareOp,
+        value: f64,
+    },
     /// The value in nanoseconds.
-    Duration { name: SmolStr, op: CompareOp, value_ns: i64 },
-    Bytes { name: SmolStr, op: CompareOp, value: u64 },
-    Ip { name: SmolStr, negated: bool, pattern: SmolStr },
+    Duration {
+        name: SmolStr,
+        op: CompareOp,
+        value_ns: i64,
+    },
+    Bytes {
+        name: SmolStr,
+        op: CompareOp,
+        value: u64,
+    },
+    Ip {
+        name: SmolStr,
+        negated: bool,
+        pattern: SmolStr,
+    },
     And(Box<LabelFilter>, Box<LabelFilter>),
     Or(Box<LabelFilter>, Box<LabelFilter>),
 }
@@ -119,7 +141,10 @@ pub enum MetricExpr {
     Binary(Box<Binary>),
     LabelReplace(Box<LabelReplace>),
     /// `variants(a, b) of ({...} [5m])`
-    Variants { variants: Vec<MetricExpr>, of: Box<LogRange> },
+    Variants {
+        variants: Vec<MetricExpr>,
+        of: Box<LogRange>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,5 +3,11 @@
 //! [`source::Source`], the answer leaves as [`engine`]'s values.
 
 pub mod ast;
+pub mod check;
+pub mod engine;
+pub mod parse;
+pub mod pipeline;
+pub mod print;
 pub mod source;
+pub mod units;
 pub mod value;

@@ -10,7 +10,10 @@ pub enum QueryValue {
     Matrix(Vec<Series>),
     /// Instant metric queries, in the order to be printed.
     Vector(Vec<Sample>),
-    Scalar { time_ns: i64, value: f64 },
+    Scalar {
+        time_ns: i64,
+        value: f64,
+    },
 }
 
 /// Entries that share their index labels, in the query's direction.

@@ -32,7 +32,14 @@ pub struct RawBlock {
 
 impl RawBlock {
     pub fn entries(&self) -> Entries<'_> {
-        Entries { start: &self.data, rest: &self.data, layout: self.layout, symbols: &self.symbols }
+        self.entries_from(0)
+    }
+
+    /// The entries from the one at `offset` on; past the end there are none. An offset that no [`Entries::offset`] gave
+    /// is as malformed bytes.
+    pub fn entries_from(&self, offset: usize) -> Entries<'_> {
+        let rest = self.data.get(offset..).unwrap_or(&[]);
+        Entries { start: &self.data, rest, layout: self.layout, symbols: &self.symbols }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A stream's labels: sorted, unique, immutable; their canonical text and their fingerprint.
 
 use crate::label_text;
-use crate::quote::quote_into;
+use crate::quote::{quote, quote_into};
 use crate::{Error, Result};
 use smol_str::SmolStr;
 use std::fmt;
@@ -128,6 +128,36 @@ pub fn is_label_name(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// The label name for an OTLP or metadata name: other characters and runs of them become one underscore, a digit in
+/// front gets `key_`. Names between double underscores keep these. An error when nothing of the name remains.
+pub fn normalised_name(name: &str) -> std::result::Result<String, String> {
+    if name.is_empty() {
+        return Err("label name is empty".into());
+    }
+    let inner = name.strip_prefix("__").and_then(|n| n.strip_suffix("__")).filter(|n| !n.is_empty());
+    let mut out = String::with_capacity(name.len() + 4);
+    let mut gap = false;
+    for c in inner.unwrap_or(name).chars() {
+        if c.is_ascii_alphanumeric() {
+            out.push(c);
+            gap = false;
+        } else if !gap {
+            out.push('_');
+            gap = true;
+        }
+    }
+    if out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert_str(0, "key_");
+    }
+    if out.bytes().all(|b| b == b'_') {
+        return Err(format!("normalization for label name {} resulted in invalid name \"{out}\"", quote(name)));
+    }
+    Ok(match inner {
+        Some(_) => format!("__{out}__"),
+        None => out,
+    })
+}
+
 fn parse(text: &str) -> Result<Labels> {
     let pairs = label_text::parse(text)?;
     if let Some(twice) = pairs.windows(2).find(|w| w[0].0 == w[1].0) {
@@ -169,5 +199,25 @@ mod tests {
         {
             assert!(Labels::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_become_label_names() {
+        for (name, normal) in [
+            ("a.b", "a_b"),
+            ("c-d", "c_d"),
+            ("9e", "key_9e"),
+            ("h__i", "h_i"),
+            ("_j", "_j"),
+            ("a..b", "a_b"),
+            ("ünï", "_n_"),
+            ("weird key!", "weird_key_"),
+            ("__x.y__", "__x_y__"),
+        ] {
+            assert_eq!(normalised_name(name).unwrap(), normal);
+        }
+        assert_eq!(normalised_name("").unwrap_err(), "label name is empty");
+        let nothing = normalised_name("ключ").unwrap_err();
+        assert_eq!(nothing, "normalization for label name \"ключ\" resulted in invalid name \"_\"");
     }
 }

@@ -1,4 +1,4 @@
-//! What a tenant may ask: the checks before a query runs, with Loki's texts.
+//! What a tenant may ask, with Loki's texts: the checks that need more than the engine knows.
 
 use logql::ast::{Expr, LogExpr, LogRange, MetricExpr};
 use model::duration::{go_string, prometheus_string};
@@ -10,28 +10,10 @@ use std::time::Duration;
 
 /// Refuses what one of the tenants may not ask.
 pub fn check(expr: &Expr, request: &QueryRequest, limits: &[Arc<Limits>]) -> Result<()> {
-    if matches!((expr, request.time), (Expr::Log(_), QueryTime::Instant { .. })) {
-        return Err(Error::invalid(
-            "log queries are not supported as an instant query type, please change your query to a range query type",
-        ));
-    }
     limits.iter().try_for_each(|l| {
-        check_entries(expr, request, l)?;
         check_length(request, l)?;
-        each_log(expr, &mut |log| check_selector(log, l))?;
-        each_range(expr, &mut |range| check_window(range, l))
+        each_log(expr, &mut |log| check_selector(log, l))
     })
-}
-
-fn check_entries(expr: &Expr, request: &QueryRequest, limits: &Limits) -> Result<()> {
-    let max = limits.max_entries_limit_per_query;
-    if matches!(expr, Expr::Log(_)) && max > 0 && u64::from(request.limit) > max {
-        return Err(Error::invalid(format!(
-            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({} > {max})",
-            request.limit
-        )));
-    }
-    Ok(())
 }
 
 fn check_length(request: &QueryRequest, limits: &Limits) -> Result<()> {
@@ -41,18 +23,6 @@ fn check_length(request: &QueryRequest, limits: &Limits) -> Result<()> {
         return Err(Error::invalid(format!(
             "the query time range exceeds the limit (query length: {}, limit: {})",
             go_string(length),
-            prometheus_string(max)
-        )));
-    }
-    Ok(())
-}
-
-fn check_window(range: &LogRange, limits: &Limits) -> Result<()> {
-    let max = nanos(limits.max_query_range);
-    if max > 0 && range.window_ns > max {
-        return Err(Error::invalid(format!(
-            "[interval] value exceeds limit: [{}] > [{}]",
-            prometheus_string(range.window_ns),
             prometheus_string(max)
         )));
     }
@@ -89,18 +59,10 @@ fn check_selector(log: &LogExpr, limits: &Limits) -> Result<()> {
 }
 
 /// Every log pipeline of an expression.
-pub fn each_log(expr: &Expr, f: &mut dyn FnMut(&LogExpr) -> Result<()>) -> Result<()> {
+fn each_log(expr: &Expr, f: &mut dyn FnMut(&LogExpr) -> Result<()>) -> Result<()> {
     match expr {
         Expr::Log(log) => f(log),
-        Expr::Metric(_) => each_range(expr, &mut |range| f(&range.log)),
-    }
-}
-
-/// Every range of an expression.
-pub fn each_range(expr: &Expr, f: &mut dyn FnMut(&LogRange) -> Result<()>) -> Result<()> {
-    match expr {
-        Expr::Log(_) => Ok(()),
-        Expr::Metric(metric) => metric_ranges(metric, f),
+        Expr::Metric(metric) => metric_ranges(metric, &mut |range| f(&range.log)),
     }
 }
 

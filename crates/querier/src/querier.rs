@@ -7,14 +7,16 @@ use crate::settings::Settings;
 use crate::source::{QuerySource, ReadOrder, Stores};
 use async_trait::async_trait;
 use logql::ast::Expr;
-use logql::engine::{self, EngineLimits, Outcome, Params};
+use logql::engine::{self, EngineLimits, Outcome, Params, Time};
+use logql::value::QueryValue;
 use model::{Error, Kind, Labels, Result, TenantId};
 use rpc::queries::{
     Answer, IndexStats, MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, QueryTime, Volume,
     VolumeRequest,
 };
 use runtime::limits::{Limits, Overrides};
-use runtime::memory::Budget;
+use runtime::memory::{Budget, Reservation};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -69,9 +71,9 @@ impl Querier {
         (source, notes)
     }
 
-    fn metadata(&self, tenants: &[TenantId]) -> Result<Metadata<'_>> {
+    fn metadata(&self, tenants: &[TenantId]) -> Result<Metadata> {
         self.tenant_limits(tenants)?;
-        Ok(Metadata { stores: &self.stores, notes: Notes::default() })
+        Ok(Metadata { stores: self.stores.clone(), notes: Notes::default() })
     }
 }
 
@@ -105,19 +107,19 @@ impl Queries for Querier {
         request: MetadataRequest,
         name: Option<String>,
     ) -> Result<Answer<Vec<String>>> {
-        self.metadata(tenants)?.labels(tenants, request, name).await
+        self.metadata(tenants)?.labels(tenants.to_vec(), request, name).await
     }
 
     async fn series(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
-        self.metadata(tenants)?.series(tenants, request).await
+        self.metadata(tenants)?.series(tenants.to_vec(), request).await
     }
 
     async fn stats(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<IndexStats>> {
-        self.metadata(tenants)?.stats(tenants, request).await
+        self.metadata(tenants)?.stats(tenants.to_vec(), request).await
     }
 
     async fn volume(&self, tenants: &[TenantId], request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
-        self.metadata(tenants)?.volume(tenants, request).await
+        self.metadata(tenants)?.volume(tenants.to_vec(), request).await
     }
 }
 
@@ -148,6 +150,69 @@ async fn within(
     joined.map_err(|e| Error::internal(format!("the query failed: {e}")))?
 }
 
+/// The engine's part of the tenants' limits: of several tenants the strictest holds.
+fn engine_limits(
+    request: &QueryRequest,
+    limits: &[Arc<Limits>],
+    settings: &Settings,
+    budget: &Arc<Budget>,
+    cancelled: &Arc<AtomicBool>,
+) -> EngineLimits {
+    let strictest = |of: fn(&Limits) -> u64| limits.iter().map(|l| of(l)).filter(|n| *n > 0).min().unwrap_or(0);
+    let reserved: Mutex<Vec<Reservation>> = Mutex::default();
+    let budget = budget.clone();
+    let cancelled = cancelled.clone();
+    EngineLimits {
+        max_series: strictest(|l| l.max_query_series as u64) as usize,
+        partial_series: request.partial_series,
+        max_entries: u32::try_from(strictest(|l| l.max_entries_limit_per_query as u64)).unwrap_or(u32::MAX),
+        max_window_ns: strictest(|l| limits::nanos(l.max_query_range) as u64) as i64,
+        approx_topk: limits.iter().all(|l| l.shard_aggregations.iter().any(|a| a == "approx_topk")),
+        variants: limits.iter().all(|l| l.enable_multi_variant_queries),
+        memory: Arc::new(move |bytes| {
+            let reservation = budget.reserve(bytes, "a query")?;
+            let mut reserved = reserved.lock();
+            match reserved.last_mut() {
+                Some(all) => all.merge(reservation),
+                None => reserved.push(reservation),
+            }
+            Ok(())
+        }),
+        stop: Arc::new(move || {
+            cancelled.load(Ordering::Relaxed).then(|| Error::new(Kind::Cancelled, "the request was cancelled by the client"))
+        }),
+        workers: settings.workers,
+        ..EngineLimits::default()
+    }
+}
+
+/// Splitting by time makes Loki align metric queries to their step; a tenant without it gets the grid as asked.
+fn engine_params(request: &QueryRequest, limits: &[Arc<Limits>]) -> Params {
+    let (time, interval_ns) = match request.time {
+        QueryTime::Instant { time_ns } => (Time::Instant { time_ns }, 0),
+        QueryTime::Range { start_ns, end_ns, step_ns, interval_ns } => {
+            (Time::Range { start_ns, end_ns, step_ns }, interval_ns)
+        }
+    };
+    Params {
+        time,
+        align_to_step: limits.iter().any(|l| !l.split_queries_by_interval.is_zero()),
+        limit: request.limit,
+        direction: request.direction,
+        interval_ns,
+    }
+}
+
+/// Entries, points or samples in an answer.
+fn entries_returned(value: &QueryValue) -> u64 {
+    match value {
+        QueryValue::Streams(streams) => streams.iter().map(|s| s.entries.len() as u64).sum(),
+        QueryValue::Matrix(series) => series.iter().map(|s| s.points.len() as u64).sum(),
+        QueryValue::Vector(samples) => samples.len() as u64,
+        QueryValue::Scalar { .. } => 1,
+    }
+}
+
 /// Moves a start that lies before `max_query_lookback` forward.
 fn clamp_lookback(request: &mut QueryRequest, limits: &[Arc<Limits>]) {
     let lookback = limits.iter().map(|l| limits::nanos(l.max_query_lookback)).filter(|n| *n > 0).min();
@@ -162,7 +227,7 @@ fn stats(outcome: &Outcome, notes: &Notes, exec_time: Duration, queue_time: Dura
         queue_time,
         bytes_processed: outcome.scan.decompressed_bytes,
         lines_processed: outcome.scan.lines,
-        entries_returned: outcome.entries_returned(),
+        entries_returned: entries_returned(&outcome.value),
         post_filter_lines: outcome.scan.post_filter_lines,
         structured_metadata_bytes: outcome.scan.metadata_bytes,
         splits: 1,

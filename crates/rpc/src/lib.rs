@@ -2,4 +2,7 @@
 //! The caller cannot tell which. It must not know who implements a service.
 
 pub mod ingester;
+pub mod pusher;
 pub mod queries;
+pub mod testing;
+pub mod wire;

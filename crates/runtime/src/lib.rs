@@ -1,7 +1,11 @@
-//! What every process needs, whatever its roles: clock, memory budget, limits per tenant, metrics.
+//! What every process needs, whatever its roles: clock, settings, memory budget, limits per tenant,
+//! metrics, tasks, listeners.
 //! It must not know any role.
 
 pub mod clock;
 pub mod limits;
+pub mod listen;
 pub mod memory;
+pub mod metrics;
 pub mod settings;
+pub mod tasks;

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use logql::parse;
+use logql::parse::{self, Breadth};
 use model::{Error, Matcher, Result, TenantId, TimeRange};
 use rpc::queries::{MetadataRequest, QueryRequest, QueryTime};
 
@@ -26,7 +26,7 @@ pub fn json_response(body: Vec<u8>) -> Response {
 impl ReadApi {
     /// The tenants of a read and its parameters.
     pub async fn read(&self, request: Request<Body>) -> std::result::Result<(Vec<TenantId>, Params), ApiError> {
-        let tenants = tenants(request.headers(), self.auth).map_err(ApiError::middleware)?;
+        let tenants = tenants(request.headers(), self.auth_enabled).map_err(ApiError::ingest)?;
         let params = Params::read(request).await.map_err(ApiError::query)?;
         Ok((tenants, params))
     }
@@ -94,7 +94,7 @@ pub async fn label_strings(
     if range.end_ns < range.start_ns {
         return Err(Error::invalid("this data is no longer available, it is past now - max_query_lookback (0s)"));
     }
-    let selectors = params.get("query").map_or(Ok(vec![]), |q| Ok(vec![matchers(q)?]))?;
+    let selectors = params.get("query").map(matchers).transpose()?.into_iter().collect();
     let answer = api.queries.labels(tenants, MetadataRequest { selectors, range }, name).await?;
     Ok((answer.value, answer.warnings))
 }
@@ -117,7 +117,7 @@ fn string_list(strings: &[String], warnings: &[String]) -> Response {
 
 /// The matchers of a bare selector.
 pub fn matchers(query: &str) -> Result<Vec<Matcher>> {
-    Ok(parse::parse_selector(query)?)
+    parse::parse_selector(query, Breadth::Selective)
 }
 
 pub async fn series(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
@@ -125,9 +125,8 @@ pub async fn series(State(api): State<ReadApi>, request: Request<Body>) -> Answe
     let answer = async {
         let range = params.ordered_range(api.clock.now_ns())?;
         let texts: Vec<&str> = params.all("match").chain(params.all("match[]")).collect();
-        let every = texts.iter().any(|t| t.chars().filter(|c| !c.is_whitespace()).eq("{}".chars()));
-        let selectors =
-            if every { vec![] } else { texts.into_iter().map(matchers).collect::<Result<Vec<_>>>()? };
+        let parsed = texts.into_iter().map(|t| parse::parse_selector(t, Breadth::SelectiveOrAll));
+        let selectors = parsed.collect::<Result<Vec<_>>>()?;
         api.queries.series(&tenants, MetadataRequest { selectors, range }).await
     };
     let answer = answer.await.map_err(ApiError::query)?;
@@ -158,7 +157,7 @@ pub async fn stats(State(api): State<ReadApi>, request: Request<Body>) -> Answer
 pub async fn format_query(State(_): State<ReadApi>, request: Request<Body>) -> Answer {
     let params = Params::read(request).await.map_err(ApiError::query)?;
     let mut json = Json::default();
-    let status = match parse::parse(params.query()) {
+    let status = match parse::parse_syntax(params.query()) {
         Ok(expr) => {
             json.raw("{\"status\":\"success\",\"data\":");
             json.string(&logql::print::pretty(&expr));

@@ -1,6 +1,8 @@
 //! The read side of Loki's HTTP API: parameters in, `dyn Queries` asked, JSON out. It must not know how an answer comes
 //! about.
 
+mod detected;
+mod detected_fields;
 mod encode;
 mod handlers;
 mod json;
@@ -10,7 +12,6 @@ mod stats;
 mod units;
 mod volume;
 
-use crate::tenant::Auth;
 use axum::Router;
 use axum::routing::get;
 use rpc::queries::Queries;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 pub struct ReadApi {
     pub queries: Arc<dyn Queries>,
     pub limits: Arc<Overrides>,
-    pub auth: Auth,
+    pub auth_enabled: bool,
     pub clock: SharedClock,
 }
 
@@ -45,5 +46,11 @@ pub fn router(api: ReadApi) -> Router {
         .route("/api/prom/label", get(legacy::labels).post(legacy::labels))
         .route("/api/prom/label/{name}/values", get(legacy::label_values).post(legacy::label_values))
         .route("/api/prom/series", get(handlers::series).post(handlers::series))
+        .route("/loki/api/v1/detected_labels", get(detected::detected_labels).post(detected::detected_labels))
+        .route("/loki/api/v1/detected_fields", get(detected::detected_fields).post(detected::detected_fields))
+        .route(
+            "/loki/api/v1/detected_field/{name}/values",
+            get(detected::detected_field_values).post(detected::detected_field_values),
+        )
         .with_state(api)
 }

@@ -2,14 +2,15 @@
 
 use super::ReadApi;
 use super::encode::{write_point, write_warnings};
-use super::handlers::{Answer, json_response, matchers};
+use super::handlers::{Answer, json_response};
 use super::json::Json;
 use super::params::Params;
 use crate::error::ApiError;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
-use model::{Error, Kind, Labels, Matcher, Result, TenantId, TimeRange};
+use logql::parse::{Breadth, parse_selector};
+use model::{Error, Kind, Labels, Result, TenantId, TimeRange};
 use rpc::queries::VolumeRequest;
 use std::collections::HashMap;
 
@@ -100,12 +101,7 @@ fn volume_request(api: &ReadApi, tenants: &[TenantId], params: &Params) -> Resul
         Some(_) => return Err(Error::invalid("invalid aggregation option")),
     };
     let target_labels = params.get("targetLabels").map_or(vec![], |csv| csv.split(',').map(str::to_string).collect());
-    Ok(VolumeRequest { matchers: volume_matchers(params.query())?, range, limit: params.limit()?, target_labels, by_label_name })
-}
-
-/// Volumes alone take the empty selector: every stream.
-fn volume_matchers(query: &str) -> Result<Vec<Matcher>> {
-    if query.chars().filter(|c| !c.is_whitespace()).eq("{}".chars()) { Ok(vec![]) } else { matchers(query) }
+    Ok(VolumeRequest { matchers: parse_selector(params.query(), Breadth::Any)?, range, limit: params.limit()?, target_labels, by_label_name })
 }
 
 fn start(kind: &str, warnings: &[String]) -> Json {

@@ -114,19 +114,14 @@ impl Chunk {
             .get(i)
             .ok_or_else(|| Error::internal(format!("a chunk of {} blocks has no block {i}", self.metas.len())))?;
         let payload = self.payload(i)?;
-        // Times and lengths take about a dozen bytes an entry on top of the lines.
-        let size_hint = match meta.size_bytes {
-            0 => payload.len().saturating_mul(4),
-            lines => {
-                usize::try_from(lines.saturating_add(meta.entries.saturating_mul(16))).unwrap_or(0).saturating_add(64)
+        let data = match self.codec {
+            Codec::None if payload.len() <= BLOCK_RAW_BYTES_MAX => self.data.slice_ref(payload),
+            codec => {
+                let raw = codec.decompress(payload, size_hint(meta, payload.len()), BLOCK_RAW_BYTES_MAX);
+                raw.map_err(|e| e.context(format!("block {i}")))?.into()
             }
         };
-        let size_hint = size_hint.min(payload.len().saturating_mul(RATIO_EXPECTED_MAX));
-        let raw = self
-            .codec
-            .decompress(payload, size_hint, BLOCK_RAW_BYTES_MAX)
-            .map_err(|e| e.context(format!("block {i}")))?;
-        Ok(RawBlock { data: raw.into(), layout: self.layout(), symbols: self.symbols.clone() })
+        Ok(RawBlock { data, layout: self.layout(), symbols: self.symbols.clone() })
     }
 
     /// The blocks that may hold entries of `range`, decompressed into one run, and the errors of those left out.
@@ -181,6 +176,17 @@ impl Chunk {
 /// A size that a block states is believed up to this many times its compressed bytes; beyond it, memory grows only as
 /// bytes come out.
 const RATIO_EXPECTED_MAX: usize = 256;
+/// What an entry takes on top of its line and metadata: a time, two or three lengths.
+const ENTRY_BYTES: u64 = 16;
+
+/// About how many bytes a block will have.
+fn size_hint(meta: &BlockMeta, payload_bytes: usize) -> usize {
+    if meta.size_bytes == 0 {
+        return payload_bytes.saturating_mul(4);
+    }
+    let stated = meta.size_bytes.saturating_add(meta.entries.saturating_mul(ENTRY_BYTES)).saturating_add(64);
+    usize::try_from(stated).unwrap_or(usize::MAX).min(payload_bytes.saturating_mul(RATIO_EXPECTED_MAX))
+}
 
 fn decode_symbols(data: &[u8], range: Range<usize>, codec: Codec) -> Result<Symbols> {
     let mut section = checked(data, &range).ok_or_else(|| Error::corrupt("the checksum differs"))?;

@@ -221,9 +221,9 @@ scalar! {
     bool: parse_bool, |v| v.to_string();
     f64: |text| text.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| not("a number", text)), |v| v.to_string();
     u64: units::parse_bytes, |v| v.to_string();
-    usize: |text| narrow(text), |v| v.to_string();
-    u32: |text| narrow(text), |v| v.to_string();
-    u16: |text| narrow(text), |v| v.to_string();
+    usize: narrow, |v| v.to_string();
+    u32: narrow, |v| v.to_string();
+    u16: narrow, |v| v.to_string();
     Duration: units::parse_duration, |v| units::print_nanos(v.as_nanos().min(i64::MAX as u128) as i64);
     Secret: |text| Ok(Secret::new(text)), |v| v.masked().to_string();
     SecretUrl: |text| Ok(SecretUrl::new(text)), SecretUrl::masked;

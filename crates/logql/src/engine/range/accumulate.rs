@@ -1,0 +1,322 @@
+//! Scans a leaf's entries into series: which series an entry belongs to, what it is worth, which pane it is in.
+//! Labels are looked at per line only where they can differ per line.
+
+use super::panes::{Fold, Panes, Sample};
+use crate::ast::{Grouping, LabelFormat, LogRange, Stage};
+use crate::engine::grid::{Pane, Windows};
+use crate::engine::limits::EngineLimits;
+use crate::engine::scan::{self, Reading, StreamPart, Tally};
+use crate::engine::vector::{StepSeries, group};
+use crate::engine::{Context, errors};
+use crate::pipeline::{Hints, Pipeline, StreamPipeline, Unwrapped, Unwrapper};
+use crate::source::Selection;
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashTable};
+use model::{EntryRef, Labels, Result};
+use std::hash::BuildHasher;
+
+/// Memory is charged in portions of about this many bytes, so that the hook is not asked per sample.
+const CHARGE_BYTES: usize = 64 << 10;
+/// What a series costs besides its labels' text: two map entries and the heads of its lists.
+const SERIES_BYTES: usize = 160;
+/// What a label costs besides its text.
+const LABEL_BYTES: usize = 48;
+
+/// What a sample's value is where nothing is unwrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueOf {
+    One,
+    LineBytes,
+}
+
+/// A range aggregation's way from entries to samples, compiled.
+pub struct Leaf<'a> {
+    range: &'a LogRange,
+    pipeline: Pipeline,
+    unwrapper: Option<Unwrapper>,
+    grouping: Option<Grouping>,
+    value: ValueOf,
+    windows: Windows,
+    /// No stage can make labels differ from line to line of a stream, but for structured metadata.
+    labels_are_the_streams: bool,
+}
+
+impl<'a> Leaf<'a> {
+    pub fn new(
+        range: &'a LogRange,
+        hints: &Hints,
+        grouping: Option<Grouping>,
+        value: ValueOf,
+        windows: Windows,
+    ) -> Result<Self> {
+        let keeps_labels = |stage: &Stage| matches!(stage, Stage::LineFilter(_) | Stage::Decolorize);
+        let stages = match value {
+            ValueOf::LineBytes => range.log.stages.clone(),
+            ValueOf::One => without_unread_lines(&range.log.stages),
+        };
+        Ok(Leaf {
+            range,
+            pipeline: Pipeline::compile(&stages, hints)?,
+            unwrapper: range.unwrap.as_ref().map(Unwrapper::compile).transpose()?,
+            // Without a grouping the unwrapped label is left out of the series, which the pipeline sees to.
+            labels_are_the_streams: stages.iter().all(keeps_labels) && (range.unwrap.is_none() || grouping.is_some()),
+            grouping,
+            value,
+            windows,
+        })
+    }
+
+    /// Scans, merges the threads' results and gives each series its points, in the order of labels.
+    pub fn run<F: Fold>(
+        &self,
+        context: &Context<'_>,
+        finish: impl Fn(&Panes<F>) -> Vec<(u32, f64)>,
+    ) -> Result<Vec<StepSeries>> {
+        let range = self.windows.span();
+        let selection = Selection { matchers: self.range.log.matchers.clone(), range, shard: None };
+        let streams = context.source.select(&selection)?;
+        let reading = Reading { range, prefilter: self.pipeline.prefilter(), limits: context.limits };
+        let workers = scan::for_each_part(
+            streams.as_ref(),
+            range,
+            context.limits,
+            &mut context.tally.borrow_mut(),
+            || Accumulator::<F>::new(context.limits),
+            |accumulator, tally, part| self.part(accumulator, tally, part, &reading),
+        )?;
+        let mut series: Vec<StepSeries> = merged(workers)
+            .into_iter()
+            .map(|(labels, panes)| StepSeries { labels, points: finish(&panes) })
+            .filter(|s| !s.points.is_empty())
+            .collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(series)
+    }
+
+    fn part<F: Fold>(
+        &self,
+        accumulator: &mut Accumulator<'_, F>,
+        tally: &mut Tally,
+        part: &StreamPart,
+        reading: &Reading<'_>,
+    ) -> Result<()> {
+        let mut stream = Stream {
+            leaf: self,
+            pipeline: self.pipeline.stream(&part.labels),
+            fingerprint: part.fingerprint.0,
+            labels: &part.labels,
+            slot: None,
+            slot_is_fixed: self.slot_is_fixed(&part.labels),
+        };
+        for run in part.runs() {
+            scan::walk_run(run, &part.labels, reading, tally, &mut |tally, entry| stream.entry(accumulator, tally, entry))?;
+        }
+        Ok(())
+    }
+
+    /// Whether all entries of a stream go to one series, metadata or not.
+    fn slot_is_fixed(&self, labels: &Labels) -> bool {
+        let Some(by) = self.grouping.as_ref().filter(|g| !g.without) else { return false };
+        by.labels.is_empty() || (self.labels_are_the_streams && by.labels.iter().all(|name| labels.get(name).is_some()))
+    }
+
+    /// Whether the pipeline has nothing to say about an entry: no filter, no parser, no value to find.
+    fn passes_everything(&self) -> bool {
+        self.pipeline.is_empty() && self.unwrapper.is_none()
+    }
+}
+
+/// Leaves out the stages that only change the line, where nothing reads the line after them: as in Loki, a template that
+/// would fail then does not.
+fn without_unread_lines(stages: &[Stage]) -> Vec<Stage> {
+    let reads_line = |stage: &Stage| match stage {
+        Stage::LineFilter(_) | Stage::Json(_) | Stage::Logfmt { .. } | Stage::Regexp(_) | Stage::Pattern(_) | Stage::Unpack => true,
+        Stage::LabelFormat(formats) => {
+            formats.iter().any(|f| matches!(f, LabelFormat::Template { template, .. } if template.contains("__line__")))
+        }
+        _ => false,
+    };
+    let is_needed = |(i, stage): &(usize, &Stage)| {
+        !matches!(stage, Stage::LineFormat(_) | Stage::Decolorize) || stages[i + 1..].iter().any(reads_line)
+    };
+    stages.iter().enumerate().filter(is_needed).map(|(_, stage)| stage.clone()).collect()
+}
+
+/// A stream while its entries are walked.
+struct Stream<'a> {
+    leaf: &'a Leaf<'a>,
+    pipeline: StreamPipeline<'a>,
+    fingerprint: u64,
+    labels: &'a Labels,
+    /// The series of entries whose labels are the stream's.
+    slot: Option<usize>,
+    slot_is_fixed: bool,
+}
+
+impl Stream<'_> {
+    #[inline]
+    fn entry<F: Fold>(
+        &mut self,
+        accumulator: &mut Accumulator<'_, F>,
+        tally: &mut Tally,
+        entry: EntryRef<'_>,
+    ) -> Result<()> {
+        if !accumulator.pane.contains(entry.ts_ns) {
+            accumulator.pane = self.leaf.windows.pane(entry.ts_ns);
+        }
+        if accumulator.pane.is_outside() {
+            return Ok(());
+        }
+        let of_stream = self.slot_is_fixed || (self.leaf.labels_are_the_streams && entry.metadata.is_empty());
+        if of_stream && self.leaf.passes_everything() {
+            tally.stats.post_filter_lines += 1;
+            let value = if self.leaf.value == ValueOf::LineBytes { entry.line.len() as f64 } else { 1.0 };
+            let slot = self.stream_slot(accumulator)?;
+            return accumulator.add(slot, &Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint });
+        }
+        self.processed(accumulator, tally, entry, of_stream)
+    }
+
+    fn processed<F: Fold>(
+        &mut self,
+        accumulator: &mut Accumulator<'_, F>,
+        tally: &mut Tally,
+        entry: EntryRef<'_>,
+        of_stream: bool,
+    ) -> Result<()> {
+        if !self.pipeline.process(entry.ts_ns, entry.line, entry.metadata) {
+            return Ok(());
+        }
+        let value = match (&self.leaf.unwrapper, self.leaf.value) {
+            (Some(unwrapper), _) => match unwrapper.value(&mut self.pipeline) {
+                Unwrapped::Value(value) => value,
+                Unwrapped::Skip => return Ok(()),
+                Unwrapped::Error => 0.0,
+            },
+            (None, ValueOf::LineBytes) => self.pipeline.line_bytes() as f64,
+            (None, ValueOf::One) => 1.0,
+        };
+        tally.stats.post_filter_lines += 1;
+        let has_error = self.pipeline.error().is_some();
+        let slot = match of_stream && !has_error {
+            true => self.stream_slot(accumulator)?,
+            false => self.line_slot(accumulator, has_error)?,
+        };
+        accumulator.add(slot, &Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint })
+    }
+
+    fn stream_slot<F: Fold>(&mut self, accumulator: &mut Accumulator<'_, F>) -> Result<usize> {
+        if let Some(slot) = self.slot {
+            return Ok(slot);
+        }
+        let labels = match &self.leaf.grouping {
+            Some(grouping) => group(self.labels, grouping),
+            None => self.labels.clone(),
+        };
+        let slot = accumulator.slot(labels)?;
+        self.slot = Some(slot);
+        Ok(slot)
+    }
+
+    /// The series of the line that was processed last.
+    fn line_slot<F: Fold>(&mut self, accumulator: &mut Accumulator<'_, F>, has_error: bool) -> Result<usize> {
+        if has_error {
+            // A line with an error cannot be told by the grouping's labels: it fails the query unless asked for.
+            errors::check_series(&self.pipeline.labels())?;
+        }
+        let identity = match &self.leaf.grouping {
+            Some(grouping) => self.pipeline.group_identity(grouping),
+            None => self.pipeline.identity(),
+        };
+        if let Some(slot) = accumulator.by_identity.get(&identity) {
+            return Ok(*slot);
+        }
+        let labels = match &self.leaf.grouping {
+            Some(grouping) => self.pipeline.group(grouping),
+            None => self.pipeline.labels(),
+        };
+        let slot = accumulator.slot(labels)?;
+        accumulator.charge(size_of::<(u64, usize)>())?;
+        accumulator.by_identity.insert(identity, slot);
+        Ok(slot)
+    }
+}
+
+/// One thread's series.
+struct Accumulator<'a, F> {
+    limits: &'a EngineLimits,
+    pane: Pane,
+    slots: Vec<(Labels, Panes<F>)>,
+    by_labels: HashTable<usize>,
+    /// Series by the hash of their labels that the pipeline gives without building them.
+    by_identity: HashMap<u64, usize, FixedState>,
+    hasher: FixedState,
+    uncharged_bytes: usize,
+}
+
+impl<'a, F: Fold> Accumulator<'a, F> {
+    fn new(limits: &'a EngineLimits) -> Self {
+        Accumulator {
+            limits,
+            pane: Pane::NOWHERE,
+            slots: Vec::new(),
+            by_labels: HashTable::new(),
+            by_identity: HashMap::default(),
+            hasher: FixedState::default(),
+            uncharged_bytes: 0,
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, slot: usize, sample: &Sample) -> Result<()> {
+        let opened = self.slots[slot].1.add(&self.pane, sample);
+        if opened || F::SAMPLE_BYTES > 0 {
+            self.charge(F::SAMPLE_BYTES + if opened { size_of::<(Pane, F)>() } else { 0 })?;
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<()> {
+        self.uncharged_bytes += bytes;
+        if self.uncharged_bytes >= CHARGE_BYTES {
+            self.limits.reserve(std::mem::take(&mut self.uncharged_bytes))?;
+        }
+        Ok(())
+    }
+
+    /// The series of these labels, new ones checked for errors and charged.
+    fn slot(&mut self, labels: Labels) -> Result<usize> {
+        let hash = self.hasher.hash_one(&labels);
+        if let Some(slot) = self.by_labels.find(hash, |slot| self.slots[*slot].0 == labels) {
+            return Ok(*slot);
+        }
+        errors::check_series(&labels)?;
+        let text: usize = labels.iter().map(|l| l.name.len() + l.value.len() + LABEL_BYTES).sum();
+        self.charge(text + SERIES_BYTES)?;
+        let slot = self.slots.len();
+        self.slots.push((labels, Panes::new()));
+        let Accumulator { by_labels, slots, hasher, .. } = self;
+        by_labels.insert_unique(hash, slot, |slot| hasher.hash_one(&slots[*slot].0));
+        Ok(slot)
+    }
+}
+
+fn merged<F: Fold>(workers: Vec<Accumulator<'_, F>>) -> Vec<(Labels, Panes<F>)> {
+    let mut workers = workers.into_iter();
+    let Some(mut all) = workers.next() else { return Vec::new() };
+    for worker in workers {
+        for (labels, panes) in worker.slots {
+            let hash = all.hasher.hash_one(&labels);
+            match all.by_labels.find(hash, |slot| all.slots[*slot].0 == labels) {
+                Some(slot) => all.slots[*slot].1.merge(panes),
+                None => {
+                    let slot = all.slots.len();
+                    all.slots.push((labels, panes));
+                    let Accumulator { by_labels, slots, hasher, .. } = &mut all;
+                    by_labels.insert_unique(hash, slot, |slot| hasher.hash_one(&slots[*slot].0));
+                }
+            }
+        }
+    }
+    all.slots
+}

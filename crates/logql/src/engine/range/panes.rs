@@ -1,0 +1,162 @@
+//! One series' partial results by pane, and their combination into windows. It must not know which function runs:
+//! that is the [`Fold`].
+
+use crate::engine::grid::Pane;
+use std::ops::Range;
+
+/// An entry as a range function sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    pub ts_ns: i64,
+    /// The unwrapped value, the line's bytes, or 1.
+    pub value: f64,
+    /// The stream's fingerprint: orders samples of equal time, so that the answer depends on no thread's luck.
+    pub stream: u64,
+}
+
+/// A mergeable summary of samples.
+pub trait Fold: Clone + Send {
+    /// Memory that each sample adds, in bytes; 0 for summaries of fixed size.
+    const SAMPLE_BYTES: usize = 0;
+    fn of(sample: &Sample) -> Self;
+    fn add(&mut self, sample: &Sample);
+    /// Takes in a summary of other samples of the same series.
+    fn merge(&mut self, other: &Self);
+}
+
+/// Summaries in time order, one for each pane that has samples.
+#[derive(Clone, Debug)]
+pub struct Panes<F> {
+    panes: Vec<(Pane, F)>,
+    /// Where the last sample went: entries come in time order, so the next is here or just after.
+    cursor: usize,
+}
+
+impl<F: Fold> Panes<F> {
+    pub fn new() -> Self {
+        Panes { panes: Vec::new(), cursor: 0 }
+    }
+
+    /// Whether the sample opened a pane.
+    #[inline]
+    pub fn add(&mut self, pane: &Pane, sample: &Sample) -> bool {
+        if let Some((at, fold)) = self.panes.get_mut(self.cursor)
+            && at.key() == pane.key()
+        {
+            fold.add(sample);
+            return false;
+        }
+        match self.find(pane.key()) {
+            Ok(i) => {
+                self.cursor = i;
+                self.panes[i].1.add(sample);
+                false
+            }
+            Err(i) => {
+                self.cursor = i;
+                self.panes.insert(i, (*pane, F::of(sample)));
+                true
+            }
+        }
+    }
+
+    fn find(&self, key: u32) -> Result<usize, usize> {
+        match self.panes.last() {
+            Some((last, _)) if last.key() >= key => self.panes.binary_search_by_key(&key, |(p, _)| p.key()),
+            _ => Err(self.panes.len()),
+        }
+    }
+
+    /// Takes in what another thread saw of the same series.
+    pub fn merge(&mut self, other: Panes<F>) {
+        for (pane, fold) in other.panes {
+            match self.find(pane.key()) {
+                Ok(i) => self.panes[i].1.merge(&fold),
+                Err(i) => self.panes.insert(i, (pane, fold)),
+            }
+        }
+    }
+
+    /// For each step whose window has samples, the panes in it.
+    pub fn windows(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
+        let (mut from, mut to, mut step) = (0, 0, 0u32);
+        std::iter::from_fn(move || {
+            while self.panes.get(from).is_some_and(|(p, _)| p.last < step) {
+                from += 1;
+            }
+            step = step.max(self.panes.get(from)?.0.first);
+            to = to.max(from);
+            while self.panes.get(to).is_some_and(|(p, _)| p.first <= step) {
+                to += 1;
+            }
+            step += 1;
+            Some((step - 1, from..to))
+        })
+    }
+
+    /// The summaries of some panes.
+    pub fn folds(&self, panes: Range<usize>) -> impl Iterator<Item = &F> {
+        self.panes[panes].iter().map(|(_, fold)| fold)
+    }
+
+    /// Each window's value. A queue of two stacks merges every pane a constant number of times however much the
+    /// windows overlap, and never subtracts, so nothing cancels.
+    pub fn slide(&self, value: impl Fn(&F) -> f64) -> Vec<(u32, f64)> {
+        let mut queue = Queue { panes: self, front: Vec::new(), back: None, from: 0, to: 0 };
+        self.windows().filter_map(|(step, window)| Some((step, queue.sum(window, &value)?))).collect()
+    }
+}
+
+/// The panes `from..to`: `front`'s top sums up the older ones, `back` the rest.
+struct Queue<'a, F> {
+    panes: &'a Panes<F>,
+    front: Vec<F>,
+    back: Option<F>,
+    from: usize,
+    to: usize,
+}
+
+impl<F: Fold> Queue<'_, F> {
+    /// Moves to `window`, which lies later than the one before, and sums it up.
+    fn sum(&mut self, window: Range<usize>, value: impl Fn(&F) -> f64) -> Option<f64> {
+        if window.start >= self.to {
+            self.front.clear();
+            self.back = None;
+            (self.from, self.to) = (window.start, window.start);
+        }
+        for fold in self.panes.folds(self.to..window.end) {
+            match &mut self.back {
+                Some(sum) => sum.merge(fold),
+                None => self.back = Some(fold.clone()),
+            }
+        }
+        for _ in self.from..window.start {
+            if self.front.pop().is_none() {
+                self.turn(window.clone());
+                break;
+            }
+        }
+        (self.from, self.to) = (window.start, window.end);
+        match (self.front.last(), &self.back) {
+            (Some(older), Some(newer)) => {
+                let mut sum = older.clone();
+                sum.merge(newer);
+                Some(value(&sum))
+            }
+            (Some(one), None) | (None, Some(one)) => Some(value(one)),
+            (None, None) => None,
+        }
+    }
+
+    /// Rebuilds the front over the whole window: sums from each pane to the end, the oldest on top.
+    fn turn(&mut self, window: Range<usize>) {
+        self.back = None;
+        for (_, fold) in self.panes.panes[window].iter().rev() {
+            let mut sum = fold.clone();
+            if let Some(newer) = self.front.last() {
+                sum.merge(newer);
+            }
+            self.front.push(sum);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The way of entries from blocks to an evaluation: streams are pulled and cut into parts by several threads, blocks
+//! loaded, searched as a whole and walked. It must not know what is computed from the entries.
+
+use super::limits::EngineLimits;
+use super::merge;
+use crate::pipeline::Prefilter;
+use crate::source::{Block, StreamBlocks, Streams};
+use model::{EntryRef, Error, Fingerprint, Kind, Labels, RawBlock, Result, TimeRange};
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Runs of one stream that a thread takes at once: enough to make the start of a stream cheap, few enough that one
+/// stream keeps all threads busy.
+const RUNS_PER_PART: usize = 16;
+/// Warnings kept; each unreadable block makes one, and an answer need not list them all.
+const WARNINGS_MAX: usize = 20;
+
+/// What was read to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanStats {
+    pub streams: u64,
+    /// Blocks loaded.
+    pub blocks: u64,
+    /// Blocks that were loaded and could be left unsplit, since the search found nothing in them.
+    pub blocks_without_match: u64,
+    pub decompressed_bytes: u64,
+    /// Entries in the time range that were walked.
+    pub lines: u64,
+    pub post_filter_lines: u64,
+    /// Entries left out since another block has them.
+    pub duplicates: u64,
+    /// Bytes of structured metadata names and values of the entries that were looked at.
+    pub metadata_bytes: u64,
+}
+
+impl ScanStats {
+    pub fn add(&mut self, other: &ScanStats) {
+        self.streams += other.streams;
+        self.blocks += other.blocks;
+        self.blocks_without_match += other.blocks_without_match;
+        self.decompressed_bytes += other.decompressed_bytes;
+        self.lines += other.lines;
+        self.post_filter_lines += other.post_filter_lines;
+        self.duplicates += other.duplicates;
+        self.metadata_bytes += other.metadata_bytes;
+    }
+}
+
+/// One thread's account of its reading.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub stats: ScanStats,
+    warnings: BTreeSet<String>,
+    warnings_left_out: u64,
+}
+
+impl Tally {
+    pub fn warn(&mut self, text: String) {
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.insert(text);
+        } else if !self.warnings.contains(&text) {
+            self.warnings_left_out += 1;
+        }
+    }
+
+    pub fn add(&mut self, other: Tally) {
+        self.stats.add(&other.stats);
+        self.warnings_left_out += other.warnings_left_out;
+        other.warnings.into_iter().for_each(|w| self.warn(w));
+    }
+
+    pub fn into_warnings(self) -> Vec<String> {
+        let more = (self.warnings_left_out > 0).then(|| format!("and {} more parts could not be read", self.warnings_left_out));
+        self.warnings.into_iter().chain(more).collect()
+    }
+
+    /// Loads a block; one that is gone or does not verify is `None` and a warning.
+    pub fn load(&mut self, block: &dyn Block, limits: &EngineLimits) -> Result<Option<RawBlock>> {
+        limits.check_stop()?;
+        match block.load() {
+            Ok(raw) => {
+                self.stats.blocks += 1;
+                self.stats.decompressed_bytes += raw.data.len() as u64;
+                Ok(Some(raw))
+            }
+            Err(error) if matches!(error.kind, Kind::Corrupt | Kind::NotFound) => {
+                self.warn(error.message);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn warn_malformed(&mut self, labels: &Labels, offset: usize) {
+        self.warn(format!("a block of stream {labels} is malformed from byte {offset} on: its later entries are missing"));
+    }
+}
+
+/// A part of a stream that one thread scans.
+pub(crate) struct StreamPart {
+    pub labels: Labels,
+    pub fingerprint: Fingerprint,
+    blocks: Arc<[Arc<dyn Block>]>,
+    runs: Vec<Range<usize>>,
+}
+
+impl StreamPart {
+    /// The runs of the part: each a list of blocks that overlap in time, later runs strictly newer.
+    pub fn runs(&self) -> impl Iterator<Item = &[Arc<dyn Block>]> {
+        self.runs.iter().map(|run| &self.blocks[run.clone()])
+    }
+
+    fn split(stream: StreamBlocks, range: TimeRange) -> Vec<StreamPart> {
+        let StreamBlocks { labels, fingerprint, blocks } = stream;
+        let (blocks, runs) = runs(blocks, range);
+        let blocks: Arc<[Arc<dyn Block>]> = blocks.into();
+        let part = |runs: &[Range<usize>]| StreamPart {
+            labels: labels.clone(),
+            fingerprint,
+            blocks: blocks.clone(),
+            runs: runs.to_vec(),
+        };
+        runs.chunks(RUNS_PER_PART).map(part).collect()
+    }
+}
+
+/// Sorts the blocks that overlap the range by time and finds the maximal groups of blocks that overlap one another;
+/// blocks that share only one timestamp overlap too.
+pub(crate) fn runs(mut blocks: Vec<Arc<dyn Block>>, range: TimeRange) -> (Vec<Arc<dyn Block>>, Vec<Range<usize>>) {
+    blocks.retain(|b| {
+        let (min_ns, max_ns) = b.bounds_ns();
+        range.overlaps(min_ns, max_ns)
+    });
+    // Stable: blocks of equal bounds stay in the source's order.
+    blocks.sort_by_key(|b| b.bounds_ns());
+    let mut runs: Vec<Range<usize>> = Vec::with_capacity(blocks.len());
+    let mut newest_ns = i64::MIN;
+    for (i, block) in blocks.iter().enumerate() {
+        let (min_ns, max_ns) = block.bounds_ns();
+        match runs.last_mut() {
+            Some(run) if min_ns <= newest_ns => run.end = i + 1,
+            _ => runs.push(i..i + 1),
+        }
+        newest_ns = newest_ns.max(max_ns);
+    }
+    (blocks, runs)
+}
+
+/// The parts of all streams, handed to threads.
+struct Parts<'a> {
+    streams: &'a dyn Streams,
+    range: TimeRange,
+    state: Mutex<PartsState>,
+    changed: Condvar,
+    failed: AtomicBool,
+}
+
+#[derive(Default)]
+struct PartsState {
+    ready: VecDeque<StreamPart>,
+    /// Threads that wait for the source at this moment.
+    pulling: usize,
+    exhausted: bool,
+    streams: u64,
+}
+
+impl Parts<'_> {
+    fn lock(&self) -> MutexGuard<'_, PartsState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next part; the source is asked without the lock held, since it may block.
+    fn next(&self) -> Option<Result<StreamPart>> {
+        let mut state = self.lock();
+        loop {
+            if self.failed.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some(part) = state.ready.pop_front() {
+                return Some(Ok(part));
+            }
+            if state.exhausted {
+                if state.pulling == 0 {
+                    return None;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.pulling += 1;
+            drop(state);
+            let pulled = self.streams.next().map(|s| s.map(|stream| StreamPart::split(stream, self.range)));
+            state = self.lock();
+            state.pulling -= 1;
+            match pulled {
+                Some(Ok(parts)) => {
+                    state.streams += 1;
+                    state.ready.extend(parts);
+                }
+                None => state.exhausted = true,
+                Some(Err(error)) => {
+                    self.fail();
+                    return Some(Err(error));
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+}
+
+/// Scans all parts with `limits.workers` threads, each with a state of its own, and gives back the states.
+pub(crate) fn for_each_part<W: Send>(
+    streams: &dyn Streams,
+    range: TimeRange,
+    limits: &EngineLimits,
+    tally: &mut Tally,
+    make: impl Fn() -> W + Sync,
+    visit: impl Fn(&mut W, &mut Tally, &StreamPart) -> Result<()> + Sync,
+) -> Result<Vec<W>> {
+    let parts = Parts {
+        streams,
+        range,
+        state: Mutex::new(PartsState::default()),
+        changed: Condvar::new(),
+        failed: AtomicBool::new(false),
+    };
+    let work = || -> (W, Tally, Option<Error>) {
+        let (mut worker, mut tally) = (make(), Tally::default());
+        while let Some(part) = parts.next() {
+            if let Err(error) = part.and_then(|part| visit(&mut worker, &mut tally, &part)) {
+                parts.fail();
+                return (worker, tally, Some(error));
+            }
+        }
+        (worker, tally, None)
+    };
+    let results = on_threads(limits.workers, &work)?;
+    tally.stats.streams += parts.lock().streams;
+    let mut workers = Vec::with_capacity(results.len());
+    let mut errors = Vec::new();
+    for (worker, account, error) in results {
+        tally.add(account);
+        workers.push(worker);
+        errors.extend(error);
+    }
+    // Of several threads' errors always the same one.
+    match errors.into_iter().min_by(|a, b| a.message.cmp(&b.message)) {
+        Some(error) => Err(error),
+        None => Ok(workers),
+    }
+}
+
+/// Runs `work` on `workers` threads, this one among them.
+pub(crate) fn on_threads<T: Send>(workers: usize, work: &(impl Fn() -> T + Sync)) -> Result<Vec<T>> {
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers.max(1)).map(|_| scope.spawn(work)).collect();
+        let mut results = vec![work()];
+        for thread in others {
+            results.push(thread.join().map_err(|_| Error::new(Kind::Internal, "a scan thread panicked"))?);
+        }
+        Ok(results)
+    })
+}
+
+/// How entries are read: which, and how they are searched.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub range: TimeRange,
+    pub prefilter: &'a Prefilter,
+    pub limits: &'a EngineLimits,
+}
+
+/// Visits the entries of a run that lie in the range and may match, oldest first.
+pub(crate) fn walk_run(
+    run: &[Arc<dyn Block>],
+    labels: &Labels,
+    reading: &Reading<'_>,
+    tally: &mut Tally,
+    visit: &mut impl FnMut(&mut Tally, EntryRef<'_>) -> Result<()>,
+) -> Result<()> {
+    let [block] = run else {
+        return merge::forward(run, labels, reading, tally, visit);
+    };
+    let Some(raw) = tally.load(block.as_ref(), reading.limits)? else { return Ok(()) };
+    walk_block(&raw, labels, reading, tally, |tally, _, entry| visit(tally, entry))
+}
+
+/// Visits the entries of a block that lie in the range and may match, with their offsets. The whole block is searched
+/// first: where the search finds nothing, entries are stepped over by their length prefixes only.
+pub(crate) fn walk_block(
+    raw: &RawBlock,
+    labels: &Labels,
+    reading: &Reading<'_>,
+    tally: &mut Tally,
+    mut visit: impl FnMut(&mut Tally, usize, EntryRef<'_>) -> Result<()>,
+) -> Result<()> {
+    let Some(mut hit) = reading.prefilter.find_at(&raw.data, 0) else {
+        tally.stats.blocks_without_match += 1;
+        return Ok(());
+    };
+    let mut entries = raw.entries();
+    let mut lines = 0;
+    let outcome = loop {
+        let offset = entries.offset();
+        let entry = match entries.try_next() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => break Ok(()),
+            Err(malformed) => {
+                tally.warn_malformed(labels, malformed.offset);
+                break Ok(());
+            }
+        };
+        if entry.ts_ns >= reading.range.end_ns {
+            break Ok(());
+        }
+        if entry.ts_ns < reading.range.start_ns {
+            continue;
+        }
+        lines += 1;
+        let end = entries.offset();
+        if hit >= end {
+            continue;
+        }
+        if hit < offset {
+            match reading.prefilter.find_at(&raw.data, offset) {
+                Some(next) => hit = next,
+                None => break Ok(()),
+            }
+            if hit >= end {
+                continue;
+            }
+        }
+        if let Err(error) = visit(tally, offset, entry) {
+            break Err(error);
+        }
+    };
+    tally.stats.lines += lines;
+    outcome
+}

@@ -1,0 +1,23 @@
+//! The services over gRPC: for each a client, which is the service to its caller, and a server around an instance. The
+//! generated types are seen here and nowhere else.
+
+mod client;
+mod convert;
+mod error;
+mod server;
+
+pub use client::IngesterClient;
+pub use error::{error_of, status_of};
+pub use server::ingester_server;
+
+/// The metadata that names the tenant of a call.
+pub const TENANT_METADATA: &str = "x-scope-orgid";
+/// The metadata that names the caller's cluster: reserved, so that nodes of two clusters never work together.
+pub const CLUSTER_METADATA: &str = "x-lokirs-cluster";
+/// The largest message, in bytes: a batch as large as the distributor makes them, and what is around it.
+pub const MESSAGE_BYTES_MAX: usize = 144 << 20;
+
+#[allow(clippy::all, reason = "generated")]
+mod proto {
+    tonic::include_proto!("lokirs.v1");
+}

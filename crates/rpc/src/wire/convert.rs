@@ -1,0 +1,158 @@
+//! Between the nouns and their messages. What comes from the wire is checked: a message of another version is an error.
+
+use super::error::{kind_name, kind_of_name};
+use super::proto;
+use crate::ingester::{PushOutcome, RecentBlock, RecentRequest, Rejection, StreamSize};
+use format::{ChunkRef, Codec};
+use logql::source::Shard;
+use model::{Error, Fingerprint, Kind, Labels, Layout, MatchOp, Matcher, Result, Symbols, TenantId, TimeRange};
+use std::sync::Arc;
+
+pub fn recent_to_wire(request: &RecentRequest) -> proto::Recent {
+    let matcher =
+        |m: &Matcher| proto::Matcher { name: m.name.to_string(), op: m.op.as_str().into(), value: m.value.to_string() };
+    proto::Recent {
+        matchers: request.matchers.iter().map(matcher).collect(),
+        start_ns: request.range.start_ns,
+        end_ns: request.range.end_ns,
+        shard: request.shard.map(|s| proto::Shard { index: s.index, of: s.of }),
+    }
+}
+
+pub fn recent_of_wire(tenant: TenantId, recent: proto::Recent) -> Result<RecentRequest> {
+    let matcher = |m: proto::Matcher| {
+        let op = match m.op.as_str() {
+            "=" => MatchOp::Eq,
+            "!=" => MatchOp::Ne,
+            "=~" => MatchOp::Re,
+            "!~" => MatchOp::NotRe,
+            other => return Err(unknown("matcher", other)),
+        };
+        Matcher::new(m.name, op, m.value)
+    };
+    let shard = match recent.shard {
+        Some(s) if !s.of.is_power_of_two() || s.index >= s.of => return Err(unknown("shard", s.of)),
+        shard => shard.map(|s| Shard { index: s.index, of: s.of }),
+    };
+    Ok(RecentRequest {
+        tenant,
+        matchers: recent.matchers.into_iter().map(matcher).collect::<Result<_>>()?,
+        range: TimeRange::new(recent.start_ns, recent.end_ns),
+        shard,
+    })
+}
+
+pub fn labels_to_wire(labels: &Labels) -> Vec<proto::Label> {
+    labels.iter().map(|l| proto::Label { name: l.name.to_string(), value: l.value.to_string() }).collect()
+}
+
+pub fn labels_of_wire(labels: Vec<proto::Label>) -> Labels {
+    Labels::new(labels.into_iter().map(|l| (l.name, l.value)))
+}
+
+pub fn outcome_to_wire(outcome: PushOutcome) -> proto::PushAnswer {
+    let rejection = |r: Rejection| proto::Rejection {
+        kind: kind_name(r.kind).into(),
+        reason: r.reason,
+        message: r.message,
+        entries: r.entries,
+        bytes: r.bytes,
+    };
+    proto::PushAnswer { rejected: outcome.rejected.into_iter().map(rejection).collect() }
+}
+
+pub fn outcome_of_wire(answer: proto::PushAnswer) -> PushOutcome {
+    let rejection = |r: proto::Rejection| Rejection {
+        kind: kind_of_name(&r.kind).unwrap_or(Kind::Invalid),
+        reason: r.reason,
+        message: r.message,
+        entries: r.entries,
+        bytes: r.bytes,
+    };
+    PushOutcome { rejected: answer.rejected.into_iter().map(rejection).collect() }
+}
+
+pub fn chunk_to_wire(chunk: &ChunkRef) -> proto::Chunk {
+    proto::Chunk {
+        fingerprint: chunk.fingerprint.0,
+        from_ms: chunk.from_ms,
+        through_ms: chunk.through_ms,
+        checksum: chunk.checksum,
+        kb: chunk.kb,
+        entries: chunk.entries,
+    }
+}
+
+pub fn chunk_of_wire(chunk: proto::Chunk) -> ChunkRef {
+    ChunkRef {
+        fingerprint: Fingerprint(chunk.fingerprint),
+        from_ms: chunk.from_ms,
+        through_ms: chunk.through_ms,
+        checksum: chunk.checksum,
+        kb: chunk.kb,
+        entries: chunk.entries,
+    }
+}
+
+/// `previous` are the symbols that the receiver has already.
+pub fn block_to_wire(block: RecentBlock, previous: &mut Option<Arc<Symbols>>) -> proto::Block {
+    let known = previous.as_ref().is_some_and(|p| Arc::ptr_eq(p, &block.symbols));
+    let symbols = (!known).then(|| proto::Symbols { symbols: block.symbols.iter().map(str::to_string).collect() });
+    *previous = Some(block.symbols);
+    proto::Block {
+        codec: block.codec as u32,
+        metadata: block.layout == Layout::Metadata,
+        payload: block.payload,
+        symbols,
+        entries: block.entries,
+        min_ts_ns: block.min_ts_ns,
+        max_ts_ns: block.max_ts_ns,
+        raw_bytes: block.raw_bytes,
+    }
+}
+
+pub fn block_of_wire(block: proto::Block, previous: &mut Option<Arc<Symbols>>) -> Result<RecentBlock> {
+    if let Some(symbols) = block.symbols {
+        *previous = Some(Arc::new(symbols.symbols.into_iter().collect()));
+    }
+    let symbols = previous.clone().ok_or_else(|| Error::corrupt("a block came without symbols"))?;
+    Ok(RecentBlock {
+        codec: codec_of_wire(block.codec)?,
+        layout: if block.metadata { Layout::Metadata } else { Layout::Plain },
+        payload: block.payload,
+        symbols,
+        entries: block.entries,
+        min_ts_ns: block.min_ts_ns,
+        max_ts_ns: block.max_ts_ns,
+        raw_bytes: block.raw_bytes,
+    })
+}
+
+fn codec_of_wire(codec: u32) -> Result<Codec> {
+    const CODECS: [Codec; 9] = [
+        Codec::None,
+        Codec::Gzip,
+        Codec::Lz4_64k,
+        Codec::Snappy,
+        Codec::Lz4_256k,
+        Codec::Lz4_1M,
+        Codec::Lz4_4M,
+        Codec::Flate,
+        Codec::Zstd,
+    ];
+    CODECS.into_iter().find(|c| *c as u32 == codec).ok_or_else(|| unknown("codec", codec))
+}
+
+pub fn size_to_wire(size: StreamSize) -> proto::StreamSize {
+    let StreamSize { labels, chunks, entries, bytes } = size;
+    proto::StreamSize { labels: labels_to_wire(&labels), chunks, entries, bytes }
+}
+
+pub fn size_of_wire(size: proto::StreamSize) -> StreamSize {
+    let proto::StreamSize { labels, chunks, entries, bytes } = size;
+    StreamSize { labels: labels_of_wire(labels), chunks, entries, bytes }
+}
+
+fn unknown(what: &str, value: impl std::fmt::Display) -> Error {
+    Error::internal(format!("unknown {what} '{value}' in a call between nodes: do their versions differ?"))
+}

@@ -1,0 +1,64 @@
+//! The services' contracts, held by an instance and by a client in front of a server in front of an instance.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use model::{Batch, Kind, Labels, Result, TenantId};
+use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize};
+use rpc::testing::{ScriptedIngester, check_ingester};
+use rpc::wire::{IngesterClient, ingester_server};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tonic::transport::{Endpoint, Server, server::TcpIncoming};
+
+/// The instance itself, behind nothing.
+struct Local(Arc<ScriptedIngester>);
+
+#[async_trait]
+impl Ingester for Local {
+    async fn push(&self, tenant: &TenantId, batch: Batch) -> Result<PushOutcome> {
+        self.0.push(tenant, batch).await
+    }
+    async fn select(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<RecentStream>>> {
+        self.0.select(request).await
+    }
+    async fn labels(&self, request: RecentRequest, name: Option<String>) -> Result<Vec<String>> {
+        self.0.labels(request, name).await
+    }
+    async fn series(&self, request: RecentRequest) -> Result<Vec<Labels>> {
+        self.0.series(request).await
+    }
+    async fn sizes(&self, request: RecentRequest) -> Result<Vec<StreamSize>> {
+        self.0.sizes(request).await
+    }
+    async fn flush(&self) -> Result<()> {
+        self.0.flush().await
+    }
+}
+
+async fn over_grpc(inner: Arc<ScriptedIngester>) -> IngesterClient {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Server::builder().add_routes(ingester_server(inner)).serve_with_incoming(TcpIncoming::from(listener));
+    tokio::spawn(serve);
+    IngesterClient::new(Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy())
+}
+
+#[tokio::test]
+async fn an_instance_is_an_ingester() {
+    check_ingester(async |script| Local(script)).await;
+}
+
+#[tokio::test]
+async fn a_client_is_an_ingester() {
+    check_ingester(over_grpc).await;
+}
+
+#[tokio::test]
+async fn an_ingester_that_is_not_there_is_unavailable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let client = IngesterClient::new(Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy());
+    let tenant = TenantId::parse("a").unwrap();
+    assert_eq!(client.push(&tenant, Batch::default()).await.unwrap_err().kind, Kind::Unavailable);
+}

@@ -1,0 +1,200 @@
+//! Chunks on the object store: named, put, and fetched through a bounded cache, each verified against its reference.
+//! It must not know the index.
+
+use crate::objects::Objects;
+use bytes::Bytes;
+use format::ChunkRef;
+use format::chunk::{Chunk, OBJECT_BYTES_MAX};
+use format::crc::crc32c;
+use format::schema::{Period, Schema};
+use model::{Error, Kind, Result, TenantId};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The cache is one part so that a chunk may take any share of it; lookups are few beside what they fetch.
+const CACHE_SHARDS: usize = 1;
+/// A usual chunk's object, for the cache's first table.
+const CHUNK_BYTES_USUAL: u64 = 512 << 10;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkStoreSettings {
+    /// Memory for opened chunks, whose blocks stay compressed.
+    pub cache_bytes: u64,
+    /// Fetches under way at a time, as Loki's `max_parallel_get_chunk`.
+    pub parallel_fetches_max: usize,
+}
+
+impl Default for ChunkStoreSettings {
+    fn default() -> Self {
+        ChunkStoreSettings { cache_bytes: 256 << 20, parallel_fetches_max: 150 }
+    }
+}
+
+/// What became of the chunks asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ChunkMetrics {
+    cache_hits: Counter,
+    fetched: Counter,
+    fetched_bytes: Counter,
+    corrupt: Counter,
+    stored: Counter,
+}
+
+impl ChunkMetrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = ChunkMetrics::default();
+        registry.register("loki_chunk_store_cache_hits", "Chunks answered from memory", metrics.cache_hits.clone());
+        registry.register("loki_chunk_store_fetched_chunks", "Chunks fetched and verified", metrics.fetched.clone());
+        registry.register(
+            "loki_chunk_store_fetched_chunk_bytes",
+            "Bytes of fetched chunks",
+            metrics.fetched_bytes.clone(),
+        );
+        registry.register(
+            "loki_chunk_store_corrupt_chunks",
+            "Chunks that did not verify, twice fetched",
+            metrics.corrupt.clone(),
+        );
+        registry.register("loki_chunk_store_stored_chunks", "Chunks put", metrics.stored.clone());
+        metrics
+    }
+}
+
+/// Every chunk of the schema's periods.
+pub struct ChunkStore {
+    schema: Arc<Schema>,
+    /// By the name in a period's `object_store`.
+    stores: HashMap<String, Objects>,
+    cache: Cache<String, Arc<Chunk>, Weight>,
+    fetches: Semaphore,
+    metrics: ChunkMetrics,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<String, Arc<Chunk>> for Weight {
+    fn weight(&self, key: &String, chunk: &Arc<Chunk>) -> u64 {
+        (key.len() + chunk.memory_bytes()) as u64
+    }
+}
+
+impl ChunkStore {
+    /// `stores` must hold every object store that `schema` names.
+    pub fn new(
+        schema: Arc<Schema>,
+        stores: HashMap<String, Objects>,
+        settings: &ChunkStoreSettings,
+        metrics: ChunkMetrics,
+    ) -> Result<Self> {
+        if let Some(period) = schema.periods().iter().find(|p| !stores.contains_key(&p.object_store)) {
+            return Err(Error::invalid(format!(
+                "schema_config: object store {:?} is not configured",
+                period.object_store
+            )));
+        }
+        let options = OptionsBuilder::new()
+            .shards(CACHE_SHARDS)
+            .weight_capacity(settings.cache_bytes)
+            .estimated_items_capacity((settings.cache_bytes / CHUNK_BYTES_USUAL).max(16) as usize)
+            .build()
+            .map_err(|e| Error::internal(format!("chunk cache: {e}")))?;
+        let cache = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
+        let fetches = Semaphore::new(settings.parallel_fetches_max.clamp(1, Semaphore::MAX_PERMITS));
+        Ok(ChunkStore { schema, stores, cache, fetches, metrics })
+    }
+
+    /// One store for every period, as most configurations have.
+    pub fn single(
+        schema: Arc<Schema>,
+        objects: Objects,
+        settings: &ChunkStoreSettings,
+        metrics: ChunkMetrics,
+    ) -> Result<Self> {
+        let stores = schema.periods().iter().map(|p| (p.object_store.clone(), objects.clone())).collect();
+        Self::new(schema, stores, settings, metrics)
+    }
+
+    /// The chunk's object key.
+    pub fn key(&self, tenant: &TenantId, chunk: &ChunkRef) -> String {
+        // A chunk from before the first period has no schema; the first one's is the best guess for a message.
+        let period = self.schema.period_at(chunk.from_ms).or(self.schema.periods().first());
+        period.map(|p| chunk.key(tenant, p.schema)).unwrap_or_default()
+    }
+
+    /// Stores the chunk; durable when it answers. `object` must be what `chunk`'s checksum was made of.
+    pub async fn put(&self, tenant: &TenantId, chunk: &ChunkRef, object: Bytes) -> Result<()> {
+        let (period, objects) = self.home(chunk)?;
+        let key = chunk.key(tenant, period.schema);
+        if crc32c(&object) != chunk.checksum {
+            return Err(Error::internal(format!("put {key}: the object is not the one that the reference names")));
+        }
+        objects.put(&objects.chunk_name(&key), object).await?;
+        self.metrics.stored.inc();
+        Ok(())
+    }
+
+    /// The chunk, verified against `chunk`. An error names the object key: `NotFound`, `Corrupt` or `Unavailable`.
+    /// Concurrent calls for one chunk share one fetch.
+    pub async fn get(&self, tenant: &TenantId, chunk: &ChunkRef) -> Result<Arc<Chunk>> {
+        let (period, objects) = self.home(chunk)?;
+        let key = chunk.key(tenant, period.schema);
+        let mut fetched = false;
+        let answer = self
+            .cache
+            .get_or_insert_async(&key, async {
+                fetched = true;
+                self.fetch(objects, &key, tenant, chunk).await
+            })
+            .await;
+        if !fetched {
+            self.metrics.cache_hits.inc();
+        }
+        answer
+    }
+
+    /// Removes the chunk; one that is not there counts as removed.
+    pub async fn delete(&self, tenant: &TenantId, chunk: &ChunkRef) -> Result<()> {
+        let (period, objects) = self.home(chunk)?;
+        let key = chunk.key(tenant, period.schema);
+        objects.delete(&objects.chunk_name(&key)).await?;
+        self.cache.remove(&key);
+        Ok(())
+    }
+
+    fn home(&self, chunk: &ChunkRef) -> Result<(&Period, &Objects)> {
+        let period = self.schema.period_at(chunk.from_ms);
+        let period = period.ok_or_else(|| Error::invalid(format!("no schema period holds {} ms", chunk.from_ms)))?;
+        let objects = self.stores.get(&period.object_store);
+        Ok((period, objects.ok_or_else(|| Error::internal("a period without its object store"))?))
+    }
+
+    /// Fetches and verifies. A chunk that does not verify is fetched once more, which tells a damaged transfer from a
+    /// damaged object.
+    async fn fetch(&self, objects: &Objects, key: &str, tenant: &TenantId, chunk: &ChunkRef) -> Result<Arc<Chunk>> {
+        let _turn = self.fetches.acquire().await.map_err(|e| Error::internal(e.to_string()))?;
+        let name = objects.chunk_name(key);
+        let mut opened = self.fetch_once(objects, &name, tenant, chunk).await;
+        if opened.as_ref().is_err_and(|e| e.kind == Kind::Corrupt) {
+            opened = self.fetch_once(objects, &name, tenant, chunk).await;
+        }
+        if opened.as_ref().is_err_and(|e| e.kind == Kind::Corrupt) {
+            self.metrics.corrupt.inc();
+        }
+        opened.map(Arc::new).map_err(|e| e.context(format!("chunk {key}")))
+    }
+
+    async fn fetch_once(&self, objects: &Objects, name: &str, tenant: &TenantId, chunk: &ChunkRef) -> Result<Chunk> {
+        let object = objects.get_at_most(name, OBJECT_BYTES_MAX as u64).await?;
+        let bytes = object.len() as u64;
+        let opened = Chunk::open(object, tenant, chunk)?;
+        self.metrics.fetched.inc();
+        self.metrics.fetched_bytes.inc_by(bytes);
+        Ok(opened)
+    }
+}

@@ -1,0 +1,83 @@
+//! A bucket of the `object_store` crate: S3, GCS, Azure, a directory, memory. Its clients retry by themselves
+//! (setting `backoff_config`); here are the whole-object calls and the translation of errors.
+
+use super::{Bucket, LISTED_OBJECTS_MAX, ObjectMeta};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use model::{Error, Kind, Result};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub struct Backend {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Backend {
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Backend { store }
+    }
+}
+
+#[async_trait]
+impl Bucket for Backend {
+    async fn get(&self, key: &str, bytes_max: u64) -> Result<Bytes> {
+        let answer = self.store.get(&path(key)?).await.map_err(|e| error(e, "get", key))?;
+        let size = answer.meta.size;
+        if size > bytes_max {
+            return Err(Error::too_large(format!("get {key}: the object has {size} bytes, more than {bytes_max}")));
+        }
+        let bytes = answer.bytes().await.map_err(|e| error(e, "get", key))?;
+        if bytes.len() as u64 != size {
+            let got = bytes.len();
+            return Err(Error::unavailable(format!("get {key}: the answer ended after {got} of {size} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    async fn put(&self, key: &str, object: Bytes) -> Result<()> {
+        self.store.put(&path(key)?, object.into()).await.map(drop).map_err(|e| error(e, "put", key))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>> {
+        let root = path(prefix)?;
+        let mut found = self.store.list(Some(&root));
+        let mut objects = Vec::new();
+        while let Some(meta) = found.try_next().await.map_err(|e| error(e, "list", prefix))? {
+            if objects.len() == LISTED_OBJECTS_MAX {
+                return Err(Error::too_large(format!("list {prefix}: more than {LISTED_OBJECTS_MAX} objects")));
+            }
+            objects.push(ObjectMeta { key: meta.location.into(), size: meta.size });
+        }
+        Ok(objects)
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        match self.store.delete(&path(key)?).await {
+            Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
+            Err(e) => Err(error(e, "delete", key)),
+        }
+    }
+}
+
+fn path(key: &str) -> Result<Path> {
+    Path::parse(key).map_err(|e| Error::invalid(format!("object key {key:?}: {e}")))
+}
+
+/// Our error of a failed operation: what it was, on which key, and what to do next.
+fn error(e: object_store::Error, operation: &str, key: &str) -> Error {
+    let text = e.to_string();
+    let kind = match &e {
+        // A bucket that is not there must not look like an object that is not there: that would be an empty answer.
+        object_store::Error::NotFound { .. } if text.contains("NoSuchBucket") || text.contains("ContainerNotFound") => {
+            Kind::Unavailable
+        }
+        object_store::Error::NotFound { .. } => Kind::NotFound,
+        object_store::Error::InvalidPath { .. } => Kind::Invalid,
+        object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => Kind::Internal,
+        _ => Kind::Unavailable,
+    };
+    Error::new(kind, format!("{operation} {key}: {text}"))
+}
