@@ -166,3 +166,46 @@ async fn beyond_its_budget_the_log_takes_no_more_until_chunks_are_stored() {
     node.push(&[(A, &[(taken, "room again")])]).await.unwrap();
     assert_eq!(world.store.lines().len() as i64, taken);
 }
+
+/// A volume of two megabytes, unmounted on drop.
+struct SmallVolume(std::path::PathBuf);
+
+impl SmallVolume {
+    /// `None` where the test may not mount: the injected failure above stands for it there.
+    fn mount(at: std::path::PathBuf) -> Option<SmallVolume> {
+        std::fs::create_dir_all(&at).unwrap();
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&at).status();
+        mount.is_ok_and(|s| s.success()).then_some(SmallVolume(at))
+    }
+}
+
+impl Drop for SmallVolume {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_really_full_takes_writes_again_when_chunks_are_stored() {
+    let world = World::new();
+    let Some(_volume) = SmallVolume::mount(world.settings.wal.dir.clone()) else { return };
+    let node = world.ready().await;
+    let line = "f".repeat(70_000);
+    let mut taken = 0;
+    let error = loop {
+        match node.push(&[(A, &[(taken, &line)])]).await {
+            Ok(_) => taken += 1,
+            Err(e) => break e,
+        }
+    };
+    assert!(error.kind == Kind::Unavailable && error.message.contains("wal volume full"), "{}", error.message);
+    assert!(taken > 20, "{taken}");
+    drop(node);
+    let node = world.ready().await;
+    assert_eq!(node.held().await.len() as i64, taken, "a full volume is replayed whole");
+    node.ingester.flush().await.unwrap();
+    node.push(&[(A, &[(taken, "room again")])]).await.unwrap();
+    assert_eq!(world.store.lines().len() as i64, taken);
+    assert_eq!(node.metric("loki_ingester_wal_corruptions_total"), 0.0);
+}
