@@ -61,7 +61,8 @@ fn collect(source: &dyn Streams, range: TimeRange, limits: &EngineLimits) -> Res
     while let Some(stream) = source.next() {
         limits.check_stop()?;
         let stream = stream?;
-        limits.reserve(size_of::<Stream>() + stream.blocks.len() * (size_of::<Arc<dyn Block>>() + size_of::<Work>()))?;
+        limits
+            .reserve(size_of::<Stream>() + stream.blocks.len() * (size_of::<Arc<dyn Block>>() + size_of::<Work>()))?;
         let (blocks, runs) = scan::runs(stream.blocks, range);
         if !runs.is_empty() {
             streams.push(Stream { labels: stream.labels, blocks, runs });

@@ -14,10 +14,26 @@ pub enum LabelFilter {
     String(Matcher),
     /// Loki looks at the error, never at a label of that name.
     Error(Matcher),
-    Number { name: SmolStr, op: CompareOp, value: f64 },
-    Duration { name: SmolStr, op: CompareOp, value_ns: i64 },
-    Bytes { name: SmolStr, op: CompareOp, value: u64 },
-    Ip { name: SmolStr, negated: bool, pattern: IpPattern },
+    Number {
+        name: SmolStr,
+        op: CompareOp,
+        value: f64,
+    },
+    Duration {
+        name: SmolStr,
+        op: CompareOp,
+        value_ns: i64,
+    },
+    Bytes {
+        name: SmolStr,
+        op: CompareOp,
+        value: u64,
+    },
+    Ip {
+        name: SmolStr,
+        negated: bool,
+        pattern: IpPattern,
+    },
     And(Box<LabelFilter>, Box<LabelFilter>),
     Or(Box<LabelFilter>, Box<LabelFilter>),
 }
@@ -41,12 +57,8 @@ impl LabelFilter {
                 negated: *negated,
                 pattern: IpPattern::parse(pattern).map_err(Error::invalid)?,
             },
-            ast::LabelFilter::And(a, b) => {
-                LabelFilter::And(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?))
-            }
-            ast::LabelFilter::Or(a, b) => {
-                LabelFilter::Or(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?))
-            }
+            ast::LabelFilter::And(a, b) => LabelFilter::And(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?)),
+            ast::LabelFilter::Or(a, b) => LabelFilter::Or(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?)),
         })
     }
 

@@ -105,7 +105,8 @@ pub fn duration_ns(text: &str) -> Result<i64, String> {
         if unit.is_empty() {
             return Err(format!("time: missing unit in duration {}", quote(text)));
         }
-        let scale = unit_ns(unit).ok_or_else(|| format!("time: unknown unit {} in duration {}", quote(unit), quote(text)))?;
+        let scale =
+            unit_ns(unit).ok_or_else(|| format!("time: unknown unit {} in duration {}", quote(unit), quote(text)))?;
         let part = part_ns(whole, fraction, scale).ok_or_else(invalid)?;
         total = total.checked_add(part).filter(|t| *t <= 1 << 63).ok_or_else(invalid)?;
         rest = &after[unit_len..];
@@ -190,7 +191,9 @@ mod tests {
             assert_eq!(float(text), Ok(value), "{text}");
         }
         assert!(float("NaN").is_ok_and(f64::is_nan));
-        for bad in ["", "abc", "0x1F", "0b101", "1 ", " 1", "1__0", "_1", "1_", "e3", ".", "1e", "+nan", "0x", "--1", "1d"] {
+        for bad in
+            ["", "abc", "0x1F", "0b101", "1 ", " 1", "1__0", "_1", "1_", "e3", ".", "1e", "+nan", "0x", "--1", "1d"]
+        {
             assert_eq!(float(bad), Err(format!("strconv.ParseFloat: parsing \"{bad}\": invalid syntax")));
         }
         assert_eq!(float("1e400").unwrap_err(), "strconv.ParseFloat: parsing \"1e400\": value out of range");

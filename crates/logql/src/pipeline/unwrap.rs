@@ -45,9 +45,7 @@ impl Unwrapper {
         let value = match self.conversion {
             None => units::float(text),
             Some(Conversion::Bytes) => units::bytes(text).map(|v| v as f64),
-            Some(Conversion::Duration | Conversion::DurationSeconds) => {
-                units::duration_ns(text).map(|ns| seconds(ns))
-            }
+            Some(Conversion::Duration | Conversion::DurationSeconds) => units::duration_ns(text).map(|ns| seconds(ns)),
         };
         if let Err(details) = &value {
             labels.set_error(SAMPLE_ERROR, details);
