@@ -11,6 +11,7 @@ use crate::ast::{
     Expr, LabelFilter, LabelFormat, LineFilter, LineOp, LineOperand, LogExpr, LogRange, MetricExpr, Stage,
 };
 use crate::parse::ParseError;
+use crate::pipeline::template::Templates;
 use model::pattern;
 use std::collections::HashSet;
 
@@ -21,21 +22,9 @@ pub trait TemplateCheck {
     fn check_label(&self, label: &str, template: &str) -> Result<(), String>;
 }
 
-/// Accepts every template.
-struct NoTemplates;
-
-impl TemplateCheck for NoTemplates {
-    fn check_line(&self, _: &str) -> Result<(), String> {
-        Ok(())
-    }
-    fn check_label(&self, _: &str, _: &str) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-/// Every stage of `expr` can work, templates aside.
+/// Every stage of `expr` can work, templates included.
 pub fn check(expr: &Expr) -> Result<(), ParseError> {
-    check_with(expr, &NoTemplates)
+    check_with(expr, &Templates)
 }
 
 /// Every stage of `expr` can work; the first that cannot is named.

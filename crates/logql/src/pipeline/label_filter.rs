@@ -3,8 +3,8 @@
 use super::hints::ERROR;
 use super::ip::IpPattern;
 use super::labels::WorkingLabels;
-use super::units;
 use crate::ast::{self, CompareOp};
+use crate::units::{bytes, duration, number};
 use model::{Error, Matcher, Result};
 use smol_str::SmolStr;
 
@@ -14,26 +14,10 @@ pub enum LabelFilter {
     String(Matcher),
     /// Loki looks at the error, never at a label of that name.
     Error(Matcher),
-    Number {
-        name: SmolStr,
-        op: CompareOp,
-        value: f64,
-    },
-    Duration {
-        name: SmolStr,
-        op: CompareOp,
-        value_ns: i64,
-    },
-    Bytes {
-        name: SmolStr,
-        op: CompareOp,
-        value: u64,
-    },
-    Ip {
-        name: SmolStr,
-        negated: bool,
-        pattern: IpPattern,
-    },
+    Number { name: SmolStr, op: CompareOp, value: f64 },
+    Duration { name: SmolStr, op: CompareOp, value_ns: i64 },
+    Bytes { name: SmolStr, op: CompareOp, value: u64 },
+    Ip { name: SmolStr, negated: bool, pattern: IpPattern },
     And(Box<LabelFilter>, Box<LabelFilter>),
     Or(Box<LabelFilter>, Box<LabelFilter>),
 }
@@ -57,8 +41,12 @@ impl LabelFilter {
                 negated: *negated,
                 pattern: IpPattern::parse(pattern).map_err(Error::invalid)?,
             },
-            ast::LabelFilter::And(a, b) => LabelFilter::And(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?)),
-            ast::LabelFilter::Or(a, b) => LabelFilter::Or(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?)),
+            ast::LabelFilter::And(a, b) => {
+                LabelFilter::And(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?))
+            }
+            ast::LabelFilter::Or(a, b) => {
+                LabelFilter::Or(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?))
+            }
         })
     }
 
@@ -69,13 +57,13 @@ impl LabelFilter {
             LabelFilter::String(matcher) => matcher.matches(labels.get(&matcher.name).unwrap_or("")),
             LabelFilter::Error(matcher) => matcher.matches(labels.error().unwrap_or("")),
             LabelFilter::Number { name, op, value } => {
-                converted(labels, name, |text| units::float(text).map(|v| compare(*op, &v, value)))
+                converted(labels, name, |text| number::parse(text).map(|v| compare(*op, &v, value)))
             }
             LabelFilter::Duration { name, op, value_ns } => {
-                converted(labels, name, |text| units::duration_ns(text).map(|v| compare(*op, &v, value_ns)))
+                converted(labels, name, |text| duration::parse_go(text).map(|v| compare(*op, &v, value_ns)))
             }
             LabelFilter::Bytes { name, op, value } => {
-                converted(labels, name, |text| units::bytes(text).map(|v| compare(*op, &v, value)))
+                converted(labels, name, |text| bytes::parse(text).map(|v| compare(*op, &v, value)))
             }
             LabelFilter::Ip { name, negated, pattern } => {
                 labels.has_error() || labels.get(name).is_some_and(|v| pattern.is_in(v.as_bytes()) != *negated)

@@ -25,9 +25,7 @@ impl LabelFormat {
                 return Err(Error::invalid(format!("{to} cannot be formatted")));
             }
             if seen.contains(&to.as_str()) {
-                return Err(Error::invalid(format!(
-                    "multiple label name '{to}' not allowed in a single format operation"
-                )));
+                return Err(Error::invalid(format!("multiple label name '{to}' not allowed in a single format operation")));
             }
             seen.push(to);
             compiled.push(match format {

@@ -235,7 +235,9 @@ impl<'p> WorkingLabels<'p> {
             }
         }
         let text = &self.text;
-        self.state.slots.retain(|s| keep(s.name, &text[s.value.start as usize..s.value.end as usize]));
+        self.state
+            .slots
+            .retain(|s| keep(s.name, &text[s.value.start as usize..s.value.end as usize]));
     }
 
     pub fn error(&self) -> Option<&str> {
@@ -367,11 +369,7 @@ impl<'p> WorkingLabels<'p> {
     /// Whether the final labels are the stream's.
     pub fn is_base(&self) -> bool {
         let s = &self.state;
-        s.slots.is_empty()
-            && s.deleted.is_empty()
-            && s.error.is_none()
-            && s.details.is_none()
-            && self.left_out().is_none()
+        s.slots.is_empty() && s.deleted.is_empty() && s.error.is_none() && s.details.is_none() && self.left_out().is_none()
     }
 
     pub fn base(&self) -> &Labels {

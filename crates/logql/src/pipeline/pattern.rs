@@ -29,9 +29,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
             parts.push(Part::Literal(Finder::new(literal.as_bytes()).into_owned()));
             literal.clear();
         } else if let Some(previous) = last_capture {
-            return Err(Error::invalid(format!(
-                "found consecutive capture '<{previous}><{name}>': invalid expression"
-            )));
+            return Err(Error::invalid(format!("found consecutive capture '<{previous}><{name}>': invalid expression")));
         }
         parts.push(Part::Capture((name != "_").then(|| name.to_string())));
         last_capture = Some(name);
@@ -103,9 +101,7 @@ impl Pattern {
         for part in &parts {
             if let Part::Capture(Some(name)) = part {
                 if seen.contains(&name.as_str()) {
-                    return Err(Error::invalid(format!(
-                        "invalid pattern parser: duplicate capture name ({name}): invalid expression"
-                    )));
+                    return Err(Error::invalid(format!("invalid pattern parser: duplicate capture name ({name}): invalid expression")));
                 }
                 seen.push(name);
             }

@@ -1,27 +1,16 @@
-//! Go's regular expressions over bytes of a line.
+//! The regular expressions of line filters, and their syntax trees.
 
-use model::pattern::{REGEX_PROGRAM_BYTES_MAX, translate};
-use model::{Error, Result};
+use model::Result;
+use model::pattern::{REGEX_PROGRAM_BYTES_MAX, compile_bytes, translate};
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Hir, HirKind};
-
-/// Compiles `go` unanchored; the dot does not match a newline, as in Go.
-pub fn compile(go: &str) -> Result<Regex> {
-    build(&translate(go)?, go)
-}
 
 /// The expression of a line filter. Loki simplifies an alternation of plain branches to those that are not empty, so
 /// `a|` finds lines with an `a`.
 pub fn line_filter(go: &str) -> Result<Regex> {
-    let rust = translate(go)?;
-    build(&without_empty_branches(&rust).unwrap_or(rust), go)
-}
-
-fn build(rust: &str, go: &str) -> Result<Regex> {
-    RegexBuilder::new(rust)
-        .size_limit(REGEX_PROGRAM_BYTES_MAX)
-        .build()
-        .map_err(|e| Error::invalid(format!("error parsing regexp: {e}: `{go}`")))
+    let simplified = without_empty_branches(&translate(go)?);
+    let simplified = simplified.and_then(|rust| RegexBuilder::new(&rust).size_limit(REGEX_PROGRAM_BYTES_MAX).build().ok());
+    simplified.map_or_else(|| compile_bytes(go), Ok)
 }
 
 /// The syntax tree of an expression for lines.

@@ -3,8 +3,8 @@
 use super::hints::Interest;
 use super::labels::{Flow, WorkingLabels};
 use super::names::{NameId, sanitize};
-use super::regex_bytes;
 use model::labels::is_label_name;
+use model::pattern::compile_bytes;
 use model::{Error, Result};
 use regex::bytes::{CaptureLocations, Regex};
 
@@ -16,7 +16,7 @@ pub struct Regexp {
 impl Regexp {
     pub fn compile(text: &str, interest: &mut Interest) -> Result<Self> {
         let fail = |what: String| Error::invalid(format!("invalid regexp parser: {what}"));
-        let regex = regex_bytes::compile(text).map_err(|e| e.context("invalid regexp parser"))?;
+        let regex = compile_bytes(text).map_err(|e| e.context("invalid regexp parser"))?;
         let mut groups: Vec<(usize, NameId)> = Vec::new();
         for (i, name) in regex.capture_names().enumerate() {
             let Some(name) = name else { continue };

@@ -43,7 +43,7 @@ const FLOORS: [(&str, usize); 34] = [
     ("line_format", 141),
     ("number_format", 21),
     ("offset", 19),
-    ("parse_errors", 10),
+    ("parse_errors", 6),
     ("parser_json", 71),
     ("parser_logfmt", 70),
     ("parser_pattern", 21),

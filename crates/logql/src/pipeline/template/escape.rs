@@ -1,8 +1,8 @@
 //! Encodings of text in templates: HTML, JavaScript, URLs, Base64, and Loki's units.
 
-use super::super::units;
 use super::functions::{Answer, Function, Kind, bytes, function, text, variadic};
 use super::value::Value;
+use crate::units;
 use std::fmt::Write;
 
 const TEXT: Kind = Kind::Text;
@@ -20,13 +20,13 @@ pub const FUNCTIONS: &[Function] = &[
             Err(at) => Value::text(format!("illegal base64 data at input byte {at}")),
         })
     }),
-    function("bytes", &[TEXT], |_, a| units::bytes(&text(&a[0])).map(|b| Value::Float(b as f64))),
+    function("bytes", &[TEXT], |_, a| units::bytes::parse(&text(&a[0])).map(|b| Value::Float(b as f64))),
     function("duration", &[TEXT], |_, a| seconds(&a[0])),
     function("duration_seconds", &[TEXT], |_, a| seconds(&a[0])),
 ];
 
 fn seconds<'e>(value: &Value<'e>) -> Answer<'e> {
-    let ns = units::duration_ns(&text(value))?;
+    let ns = units::duration::parse_go(&text(value))?;
     Ok(Value::Float((ns / 1_000_000_000) as f64 + (ns % 1_000_000_000) as f64 / 1e9))
 }
 

@@ -164,7 +164,7 @@ impl Number {
         let int = parse_int(text);
         let float = match int {
             Some(i) => Some(i as f64),
-            None => super::super::units::float(text).ok().filter(|f| f.is_finite()),
+            None => crate::units::number::parse(text).ok().filter(|f| f.is_finite()),
         };
         let int = int.or_else(|| float.filter(|f| *f == (*f as i64) as f64).map(|f| f as i64));
         (int.is_some() || float.is_some()).then_some(Number { int, float })

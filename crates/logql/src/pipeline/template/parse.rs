@@ -25,8 +25,7 @@ enum Piece<'t> {
 
 pub fn parse(text: &str) -> Result<Tree, Failure> {
     let pieces = split(text)?;
-    let mut parser =
-        Parser { text, pieces, at: 0, variables: vec!["$".into()], depth: 0, range_depth: 0, tree: Tree::default() };
+    let mut parser = Parser { text, pieces, at: 0, variables: vec!["$".into()], depth: 0, range_depth: 0, tree: Tree::default() };
     let (main, end) = parser.list()?;
     match end {
         Ending::Eof => {}
@@ -302,8 +301,7 @@ impl Parser<'_> {
             if let Some(command) = command {
                 commands.push(command);
             } else if last == Token::Pipe || !commands.is_empty() || last == *end {
-                return self
-                    .fail(format!("missing value for {}", if commands.is_empty() { context } else { "command" }));
+                return self.fail(format!("missing value for {}", if commands.is_empty() { context } else { "command" }));
             }
             match last {
                 Token::Pipe => {}
@@ -314,11 +312,7 @@ impl Parser<'_> {
         for (i, command) in commands.iter().enumerate().skip(1) {
             let is_callable = matches!(
                 command.words[0].kind,
-                WordKind::Function(_)
-                    | WordKind::Field(_)
-                    | WordKind::Variable(_)
-                    | WordKind::Chain(..)
-                    | WordKind::Pipeline(_)
+                WordKind::Function(_) | WordKind::Field(_) | WordKind::Variable(_) | WordKind::Chain(..) | WordKind::Pipeline(_)
             );
             if !is_callable {
                 return self.fail(format!("non executable command in pipeline stage {}", i + 1));

@@ -248,8 +248,7 @@ impl<'e> Run<'_, 'e, '_> {
             WordKind::Bool(b) => Value::Bool(*b),
             WordKind::Text(_, text) => Value::Text(Cow::Borrowed(text)),
             WordKind::Number(text, number) => {
-                let is_float =
-                    !text.starts_with("0x") && !text.starts_with('\'') && text.contains(['.', 'e', 'E', 'p', 'P']);
+                let is_float = !text.starts_with("0x") && !text.starts_with('\'') && text.contains(['.', 'e', 'E', 'p', 'P']);
                 match (number.int, number.float) {
                     (_, Some(f)) if is_float => Value::Float(f),
                     (Some(i), _) => Value::Int(i),
@@ -271,13 +270,7 @@ impl<'e> Run<'_, 'e, '_> {
     }
 
     /// A field, a variable or a chain as a command: what follows are arguments of the method it ends in.
-    fn access(
-        &mut self,
-        word: &'e Word,
-        command: &'e Command,
-        dot: &Value<'e>,
-        last: Option<Value<'e>>,
-    ) -> Outcome<Value<'e>> {
+    fn access(&mut self, word: &'e Word, command: &'e Command, dot: &Value<'e>, last: Option<Value<'e>>) -> Outcome<Value<'e>> {
         let mut args = Vec::with_capacity(command.words.len());
         for word in &command.words[1..] {
             args.push(self.word(word, dot)?);
@@ -349,13 +342,7 @@ impl<'e> Run<'_, 'e, '_> {
         }
     }
 
-    fn call(
-        &mut self,
-        f: &'static Function,
-        command: &'e Command,
-        dot: &Value<'e>,
-        last: Option<Value<'e>>,
-    ) -> Outcome<Value<'e>> {
+    fn call(&mut self, f: &'static Function, command: &'e Command, dot: &Value<'e>, last: Option<Value<'e>>) -> Outcome<Value<'e>> {
         let given = command.words.len() - 1 + usize::from(last.is_some());
         self.check_count(f, given, command.words[0].at, &command.words[0])?;
         if is_short_circuit(f.name) {
@@ -373,13 +360,7 @@ impl<'e> Run<'_, 'e, '_> {
         self.invoke(f, &mut args, command.at, command)
     }
 
-    fn invoke(
-        &mut self,
-        f: &Function,
-        args: &mut [Value<'e>],
-        at: usize,
-        node: &dyn std::fmt::Display,
-    ) -> Outcome<Value<'e>> {
+    fn invoke(&mut self, f: &Function, args: &mut [Value<'e>], at: usize, node: &dyn std::fmt::Display) -> Outcome<Value<'e>> {
         for arg in args.iter_mut() {
             if matches!(arg, Value::Labels) {
                 *arg = self.all_labels();
@@ -391,13 +372,7 @@ impl<'e> Run<'_, 'e, '_> {
         }
     }
 
-    fn short_circuit(
-        &mut self,
-        is_or: bool,
-        command: &'e Command,
-        dot: &Value<'e>,
-        last: Option<Value<'e>>,
-    ) -> Outcome<Value<'e>> {
+    fn short_circuit(&mut self, is_or: bool, command: &'e Command, dot: &Value<'e>, last: Option<Value<'e>>) -> Outcome<Value<'e>> {
         let mut value = Value::Nil;
         for word in &command.words[1..] {
             value = self.word(word, dot)?;
@@ -411,9 +386,7 @@ impl<'e> Run<'_, 'e, '_> {
     /// An argument for a parameter of some kind.
     fn argument(&mut self, word: &'e Word, kind: Kind, dot: &Value<'e>) -> Outcome<Value<'e>> {
         match (&word.kind, kind) {
-            (WordKind::Number(_, number), Kind::Int) if number.int.is_some() => {
-                Ok(Value::Int(number.int.unwrap_or_default()))
-            }
+            (WordKind::Number(_, number), Kind::Int) if number.int.is_some() => Ok(Value::Int(number.int.unwrap_or_default())),
             (WordKind::Number(_, number), Kind::Float) => {
                 Ok(Value::Float(number.float.unwrap_or_else(|| number.int.unwrap_or_default() as f64)))
             }
