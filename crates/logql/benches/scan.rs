@@ -16,6 +16,7 @@ const TOTAL_BYTES: usize = 64 << 20;
 const BLOCK_BYTES: usize = 256 << 10;
 const STREAMS: usize = 8;
 const LINE_STEP_NS: i64 = 1_000_000;
+const START_NS: i64 = 1_768_471_200_000_000_000;
 
 /// Nanoseconds that this thread has run, as Linux counts them; elsewhere they do not advance.
 struct CpuTime;
@@ -111,7 +112,7 @@ fn blocks() -> Blocks {
     let streams = (0..STREAMS).map(|s| {
         let labels = Labels::new([("app", "bench".to_string()), ("pod", format!("p{s}"))]);
         let mut blocks = Vec::new();
-        let (mut ts_ns, mut written) = (0, 0);
+        let (mut ts_ns, mut written) = (START_NS, 0);
         while written < TOTAL_BYTES / STREAMS {
             let mut symbols = SymbolsBuilder::default();
             let mut builder = BlockBuilder::new(Layout::Metadata);
@@ -152,7 +153,7 @@ fn bench(c: &mut Criterion<CpuTime>) {
     let source = blocks();
     let total: u64 = source.0.iter().flat_map(|(_, b)| b).map(|b| b.size_bytes as u64).sum();
     let end_ns = source.0.iter().flat_map(|(_, b)| b).map(|b| b.bounds_ns.1).max().unwrap_or(0) + 1;
-    let metric = Time::Range { start_ns: 0, end_ns, step_ns: 5_000_000_000 };
+    let metric = Time::Range { start_ns: START_NS, end_ns, step_ns: 5_000_000_000 };
     let params =
         |time| Params { time, align_to_step: true, limit: 100, direction: Direction::Backward, interval_ns: 0 };
     let limits = EngineLimits::default();
@@ -165,7 +166,7 @@ fn bench(c: &mut Criterion<CpuTime>) {
             }
         })
     });
-    let logs = Time::Range { start_ns: 0, end_ns, step_ns: 1 };
+    let logs = Time::Range { start_ns: START_NS, end_ns, step_ns: 1 };
     for (name, expr, time) in [
         ("count", sum_by(&["pod"], RangeOp::Count, vec![]), metric),
         ("bytes_of_rare", sum_by(&[], RangeOp::BytesOver, vec![contains("/items/4711\"")]), metric),
