@@ -1,5 +1,7 @@
 //! Compiles the `.proto` files of the services that cross processes. No protoc is needed.
 
+#![allow(clippy::print_stdout, reason = "how a build script talks to cargo")]
+
 const PROTO_DIR: &str = "../../proto";
 const SERVICES: [&str; 1] = ["lokirs/ingester.proto"];
 

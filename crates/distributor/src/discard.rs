@@ -25,7 +25,6 @@ pub enum Reason {
     DisallowedStructuredMetadata,
     StructuredMetadataTooLarge,
     StructuredMetadataTooMany,
-    BlockedIngestion,
 }
 
 impl Reason {
@@ -44,7 +43,6 @@ impl Reason {
             Reason::DisallowedStructuredMetadata => "disallowed_structured_metadata",
             Reason::StructuredMetadataTooLarge => "structured_metadata_too_large",
             Reason::StructuredMetadataTooMany => "structured_metadata_too_many",
-            Reason::BlockedIngestion => "blocked_ingestion",
         }
     }
 }
@@ -114,7 +112,8 @@ impl Offence {
             Offence::ValueTooLong { value } => format!("stream '{s}' has label value too long: '{}'", shortened(value)),
             Offence::DuplicateName { name } => format!("stream '{s}' has duplicate label name: '{name}'"),
             Offence::MissingEnforced { names, tenant } => {
-                format!("missing required labels {} for user {tenant} for stream {s}", names.join(","))
+                let names = names.join(",");
+                format!("missing required labels '{names}' for user '{tenant}' for stream '{s}' (policy: '')")
             }
         }
     }

@@ -138,7 +138,13 @@ fn offence(pairs: &[(SmolStr, SmolStr)], tenant: &TenantId, limits: &Limits) -> 
             return Some(Offence::DuplicateName { name: name.to_string() });
         }
     }
-    let missing: Vec<String> =
-        limits.enforced_labels.iter().filter(|l| !pairs.iter().any(|(name, _)| name == *l)).cloned().collect();
+    let of_every_policy = limits.policy_enforced_labels.get("*").into_iter().flatten();
+    let missing: Vec<String> = limits
+        .enforced_labels
+        .iter()
+        .chain(of_every_policy)
+        .filter(|l| !pairs.iter().any(|(name, _)| name == *l))
+        .cloned()
+        .collect();
     (!missing.is_empty()).then(|| Offence::MissingEnforced { names: missing, tenant: tenant.to_string() })
 }

@@ -6,7 +6,8 @@ mod pretty;
 pub use pretty::pretty;
 
 use crate::ast::*;
-use crate::units::{bytes, duration, number};
+use crate::units::{bytes, number};
+use model::duration::{go_string, prometheus_string};
 use model::quote::quote;
 use std::fmt::{Display, Formatter, Result, Write};
 
@@ -107,7 +108,7 @@ impl Display for LabelFilter {
             LabelFilter::String(matcher) => matcher.fmt(f),
             LabelFilter::Number { name, op, value } => write!(f, "{name}{}{value}", op.as_str()),
             LabelFilter::Duration { name, op, value_ns } => {
-                write!(f, "{name}{}{}", op.as_str(), duration::format_go(*value_ns))
+                write!(f, "{name}{}{}", op.as_str(), go_string(*value_ns))
             }
             LabelFilter::Bytes { name, op, value } => write!(f, "{name}{}{}", op.as_str(), bytes::format_exact(*value)),
             LabelFilter::Ip { name, negated, pattern } => {
@@ -208,10 +209,10 @@ struct Window<'a>(&'a LogRange);
 
 impl Display for Window<'_> {
     fn fmt(&self, f: &mut Formatter) -> Result {
-        write!(f, "[{}]", duration::format_prometheus(self.0.window_ns))?;
+        write!(f, "[{}]", prometheus_string(self.0.window_ns))?;
         match self.0.offset_ns {
             0 => Ok(()),
-            offset_ns => write!(f, " offset {}", duration::format_go(offset_ns)),
+            offset_ns => write!(f, " offset {}", go_string(offset_ns)),
         }
     }
 }

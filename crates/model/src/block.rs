@@ -156,6 +156,16 @@ impl<'a> Iterator for MetadataIter<'a> {
     }
 }
 
+/// A state of a growing block.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    pub bytes: usize,
+    entries: u64,
+    bounds_ns: (i64, i64),
+    unordered: bool,
+    size_bytes: u64,
+}
+
 /// Appends entries to a growing block.
 #[derive(Clone, Debug)]
 pub struct BlockBuilder {
@@ -219,6 +229,26 @@ impl BlockBuilder {
         self.data.extend_from_slice(encoded);
         self.size_bytes += size_bytes;
         self.count(ts_ns);
+    }
+
+    /// Where the block ends now; [`BlockBuilder::undo`] goes back there.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.data.len(),
+            entries: self.entries,
+            bounds_ns: (self.min_ts_ns, self.max_ts_ns),
+            unordered: self.unordered,
+            size_bytes: self.size_bytes,
+        }
+    }
+
+    /// Takes back what was appended since `mark`; what it interned stays.
+    pub fn undo(&mut self, mark: Mark) {
+        self.data.truncate(mark.bytes);
+        self.entries = mark.entries;
+        (self.min_ts_ns, self.max_ts_ns) = mark.bounds_ns;
+        self.unordered = mark.unordered;
+        self.size_bytes = mark.size_bytes;
     }
 
     fn count(&mut self, ts_ns: i64) {

@@ -1,8 +1,9 @@
 //! Label names, values, series, sizes: answered from the index and the ingesters' label sets, no chunk is read.
 
 use crate::notes::Notes;
-use crate::source::{Stores, ask_all};
+use crate::source::{Calls, Stores};
 use crate::tenants;
+use futures::FutureExt;
 use model::{Error, Labels, Matcher, Result, TenantId, TimeRange};
 use rpc::ingester::RecentRequest;
 use rpc::queries::{Answer, IndexStats, MetadataRequest, Volume, VolumeRequest};
@@ -14,33 +15,31 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 const SERIES_MAX: usize = 1_000_000;
 
 /// The metadata questions of one query service.
-pub struct Metadata<'a> {
-    pub stores: &'a Stores,
+pub struct Metadata {
+    pub stores: Stores,
     pub notes: Notes,
 }
 
-impl Metadata<'_> {
-    pub async fn labels(self, asked: &[TenantId], request: MetadataRequest, name: Option<String>) -> Result<Answer<Vec<String>>> {
+impl Metadata {
+    pub async fn labels(self, asked: Vec<TenantId>, request: MetadataRequest, name: Option<String>) -> Result<Answer<Vec<String>>> {
         let mut strings = BTreeSet::new();
-        for selector in alternatives(&request.selectors) {
-            let (chosen, matchers) = tenants::select(asked, selector);
+        for selector in alternatives(request.selectors.clone()) {
+            let (chosen, matchers) = tenants::select(&asked, &selector);
             for tenant in chosen {
                 if let (true, Some(tenants::TENANT_LABEL)) = (asked.len() > 1, name.as_deref()) {
                     strings.insert(tenant.to_string());
                     continue;
                 }
                 let recent = RecentRequest { tenant: tenant.clone(), matchers: matchers.clone(), range: request.range, shard: None };
-                let answers =
-                    ask_all(&*self.stores.ingesters, &self.notes, |i| {
-                        let (recent, name) = (recent.clone(), name.clone());
-                        async move { i.labels(recent, name).await }
-                    })
-                    .await?;
-                strings.extend(answers.into_iter().flatten());
+                let calls = Calls::new(&*self.stores.ingesters, |i| {
+                    let (recent, name) = (recent.clone(), name.clone());
+                    async move { i.labels(recent, name).await }.boxed()
+                });
+                strings.extend(calls.gather().await?.into_iter().flatten());
                 let range_ms = millis(request.range);
                 let stored = match &name {
-                    None => self.stores.index.label_names(tenant, &matchers, range_ms).await?,
-                    Some(name) => self.stores.index.label_values(tenant, name, &matchers, range_ms).await?,
+                    None => self.stores.index.label_names(&tenant, &matchers, range_ms).boxed().await?,
+                    Some(name) => self.stores.index.label_values(&tenant, name, &matchers, range_ms).boxed().await?,
                 };
                 stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
                 strings.extend(stored.value);
@@ -52,13 +51,13 @@ impl Metadata<'_> {
         Ok(Answer { value: strings.into_iter().collect(), warnings: self.notes.warnings() })
     }
 
-    pub async fn series(self, asked: &[TenantId], request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
+    pub async fn series(self, asked: Vec<TenantId>, request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
         let mut all = BTreeSet::new();
-        for selector in alternatives(&request.selectors) {
-            let (chosen, matchers) = tenants::select(asked, selector);
+        for selector in alternatives(request.selectors.clone()) {
+            let (chosen, matchers) = tenants::select(&asked, &selector);
             for tenant in chosen {
-                for labels in self.tenant_series(tenant, &matchers, request.range).await? {
-                    all.insert(if asked.len() > 1 { tenants::label(tenant, &labels) } else { labels });
+                for labels in self.tenant_series(&tenant, &matchers, request.range).await? {
+                    all.insert(if asked.len() > 1 { tenants::label(&tenant, &labels) } else { labels });
                 }
                 if all.len() > SERIES_MAX {
                     return Err(Error::invalid(format!("more than {SERIES_MAX} series match; use a narrower selector")));
@@ -70,24 +69,24 @@ impl Metadata<'_> {
 
     async fn tenant_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<HashSet<Labels>> {
         let recent = RecentRequest { tenant: tenant.clone(), matchers: matchers.to_vec(), range, shard: None };
-        let answers = ask_all(&*self.stores.ingesters, &self.notes, |i| {
+        let calls = Calls::new(&*self.stores.ingesters, |i| {
             let recent = recent.clone();
-            async move { i.series(recent).await }
-        })
-        .await?;
+            async move { i.series(recent).await }.boxed()
+        });
+        let answers = calls.gather().await?;
         let mut all: HashSet<Labels> = answers.into_iter().flatten().collect();
-        let stored = self.stores.index.series(tenant, matchers, millis(range), None).await?;
+        let stored = self.stores.index.series(tenant, matchers, millis(range), None).boxed().await?;
         stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
         all.extend(stored.value.into_iter().map(|s| s.labels));
         Ok(all)
     }
 
-    pub async fn stats(self, asked: &[TenantId], request: MetadataRequest) -> Result<Answer<IndexStats>> {
+    pub async fn stats(self, asked: Vec<TenantId>, request: MetadataRequest) -> Result<Answer<IndexStats>> {
         let mut total = IndexStats::default();
-        for selector in alternatives(&request.selectors) {
-            let (chosen, matchers) = tenants::select(asked, selector);
+        for selector in alternatives(request.selectors.clone()) {
+            let (chosen, matchers) = tenants::select(&asked, &selector);
             for tenant in chosen {
-                let sizes = self.sizes(tenant, &matchers, request.range).await?;
+                let sizes = self.sizes(&tenant, &matchers, request.range).await?;
                 total.streams += sizes.len() as u64;
                 for size in sizes.values() {
                     total.chunks += size.chunks;
@@ -99,11 +98,11 @@ impl Metadata<'_> {
         Ok(Answer { value: total, warnings: self.notes.warnings() })
     }
 
-    pub async fn volume(self, asked: &[TenantId], request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
+    pub async fn volume(self, asked: Vec<TenantId>, request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
         let mut groups: HashMap<Labels, u64> = HashMap::new();
-        let (chosen, matchers) = tenants::select(asked, &request.matchers);
+        let (chosen, matchers) = tenants::select(&asked, &request.matchers);
         for tenant in chosen {
-            for (labels, size) in self.sizes(tenant, &matchers, request.range).await? {
+            for (labels, size) in self.sizes(&tenant, &matchers, request.range).await? {
                 for group in volume_groups(&request, &labels) {
                     *groups.entry(group).or_default() += size.bytes;
                 }
@@ -119,11 +118,11 @@ impl Metadata<'_> {
     /// with the part of its bytes and entries that its time inside has of all its time.
     async fn sizes(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<HashMap<Labels, IndexStats>> {
         let recent = RecentRequest { tenant: tenant.clone(), matchers: matchers.to_vec(), range, shard: None };
-        let answers = ask_all(&*self.stores.ingesters, &self.notes, |i| {
+        let calls = Calls::new(&*self.stores.ingesters, |i| {
             let recent = recent.clone();
-            async move { i.sizes(recent).await }
-        })
-        .await?;
+            async move { i.sizes(recent).await }.boxed()
+        });
+        let answers = calls.gather().await?;
         let mut sizes: HashMap<Labels, IndexStats> = HashMap::new();
         for size in answers.into_iter().flatten() {
             let s = sizes.entry(size.labels).or_default();
@@ -132,7 +131,7 @@ impl Metadata<'_> {
             s.bytes += size.bytes;
         }
         let (from_ms, through_ms) = millis(range);
-        let stored = self.stores.index.series(tenant, matchers, (from_ms, through_ms), None).await?;
+        let stored = self.stores.index.series(tenant, matchers, (from_ms, through_ms), None).boxed().await?;
         stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
         for series in stored.value {
             let s = sizes.entry(series.labels).or_default();
@@ -179,8 +178,8 @@ fn volume_groups(request: &VolumeRequest, labels: &Labels) -> Vec<Labels> {
 }
 
 /// No selector asks for every stream.
-fn alternatives(selectors: &[Vec<Matcher>]) -> Vec<&[Matcher]> {
-    if selectors.is_empty() { vec![&[]] } else { selectors.iter().map(Vec::as_slice).collect() }
+fn alternatives(selectors: Vec<Vec<Matcher>>) -> Vec<Vec<Matcher>> {
+    if selectors.is_empty() { vec![vec![]] } else { selectors }
 }
 
 fn millis(range: TimeRange) -> (i64, i64) {

@@ -71,9 +71,9 @@ impl Querier {
         (source, notes)
     }
 
-    fn metadata(&self, tenants: &[TenantId]) -> Result<Metadata<'_>> {
+    fn metadata(&self, tenants: &[TenantId]) -> Result<Metadata> {
         self.tenant_limits(tenants)?;
-        Ok(Metadata { stores: &self.stores, notes: Notes::default() })
+        Ok(Metadata { stores: self.stores.clone(), notes: Notes::default() })
     }
 }
 
@@ -107,19 +107,19 @@ impl Queries for Querier {
         request: MetadataRequest,
         name: Option<String>,
     ) -> Result<Answer<Vec<String>>> {
-        self.metadata(tenants)?.labels(tenants, request, name).await
+        self.metadata(tenants)?.labels(tenants.to_vec(), request, name).await
     }
 
     async fn series(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
-        self.metadata(tenants)?.series(tenants, request).await
+        self.metadata(tenants)?.series(tenants.to_vec(), request).await
     }
 
     async fn stats(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<IndexStats>> {
-        self.metadata(tenants)?.stats(tenants, request).await
+        self.metadata(tenants)?.stats(tenants.to_vec(), request).await
     }
 
     async fn volume(&self, tenants: &[TenantId], request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
-        self.metadata(tenants)?.volume(tenants, request).await
+        self.metadata(tenants)?.volume(tenants.to_vec(), request).await
     }
 }
 

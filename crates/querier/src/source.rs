@@ -6,8 +6,8 @@ use crate::recent::RecentPart;
 use crate::stored::{Fetcher, StoredPart};
 use crate::tenants;
 use format::ChunkRef;
-use futures::TryStreamExt;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt, TryStreamExt};
 use logql::source::{Block, Selection, Source, StreamBlocks, Streams};
 use model::time::NANOS_PER_MILLI;
 use model::{Direction, Error, Fingerprint, Labels, Matcher, Result, TenantId, TimeRange};
@@ -76,8 +76,8 @@ impl QuerySource {
         let (chosen, matchers) = tenants::select(&self.tenants, &selection.matchers);
         let mut found = FoundStreams::new();
         for tenant in chosen {
-            self.find_recent(tenant, &matchers, selection, &mut found).await?;
-            self.find_stored(tenant, &matchers, selection, &mut found).await?;
+            self.find_recent(&tenant, &matchers, selection, &mut found).await?;
+            self.find_stored(&tenant, &matchers, selection, &mut found).await?;
         }
         let chunks: usize = found.values().map(|f| f.stored.len()).sum();
         add(&self.notes.chunks_referenced, chunks as u64);
@@ -103,11 +103,12 @@ impl QuerySource {
             range: selection.range,
             shard: selection.shard,
         };
-        let answers = ask_all(&*self.stores.ingesters, &self.notes, |ingester| {
+        let calls = Calls::new(&*self.stores.ingesters, |ingester| {
             let request = request.clone();
-            async move { ingester.select(request).await?.try_collect::<Vec<RecentStream>>().await }
-        })
-        .await?;
+            async move { ingester.select(request).await?.try_collect::<Vec<RecentStream>>().await }.boxed()
+        });
+        add(&self.notes.ingesters_reached, calls.len());
+        let answers = calls.gather().await?;
         for stream in answers.into_iter().flatten() {
             add(&self.notes.ingester_streams, 1);
             add(&self.notes.ingester_blocks, stream.blocks.len() as u64);
@@ -129,7 +130,7 @@ impl QuerySource {
         let start = Instant::now();
         let range_ms = (selection.range.from_ms(), selection.range.through_ms());
         let shard = selection.shard.map(|s| s.fingerprints());
-        let answer = self.stores.index.series(tenant, matchers, range_ms, shard).await?;
+        let answer = self.stores.index.series(tenant, matchers, range_ms, shard).boxed().await?;
         answer.warnings.into_iter().for_each(|w| self.notes.warn(w));
         for series in answer.value {
             let f = found.entry((tenant.clone(), series.labels)).or_default();
@@ -184,23 +185,35 @@ impl Streams for Queue {
     }
 }
 
-/// Asks every ingester. So many may fail as replication covers; with more the question fails.
-pub async fn ask_all<T, F>(ingesters: &dyn Ingesters, notes: &Notes, ask: impl Fn(Arc<dyn Ingester>) -> F) -> Result<Vec<T>>
-where
-    F: Future<Output = Result<T>>,
-{
-    let (members, may_fail) = ingesters.members();
-    add(&notes.ingesters_reached, members.len() as u64);
-    let mut answers = Vec::with_capacity(members.len());
-    let mut failures = Vec::new();
-    for answer in join_all(members.into_iter().map(ask)).await {
-        match answer {
-            Ok(answer) => answers.push(answer),
-            Err(e) => failures.push(e),
-        }
+/// One call to every ingester, to be gathered.
+pub struct Calls<T> {
+    calls: Vec<BoxFuture<'static, Result<T>>>,
+    may_fail: usize,
+}
+
+impl<T> Calls<T> {
+    pub fn new(ingesters: &dyn Ingesters, call: impl Fn(Arc<dyn Ingester>) -> BoxFuture<'static, Result<T>>) -> Self {
+        let (members, may_fail) = ingesters.members();
+        Calls { calls: members.into_iter().map(call).collect(), may_fail }
     }
-    match failures.pop() {
-        Some(e) if failures.len() + 1 > may_fail => Err(e),
-        _ => Ok(answers),
+
+    pub fn len(&self) -> u64 {
+        self.calls.len() as u64
+    }
+
+    /// The answers. So many calls may fail as replication covers; with more the question fails.
+    pub async fn gather(self) -> Result<Vec<T>> {
+        let mut answers = Vec::with_capacity(self.calls.len());
+        let mut failures = Vec::new();
+        for answer in join_all(self.calls).await {
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(e) => failures.push(e),
+            }
+        }
+        match failures.pop() {
+            Some(e) if failures.len() + 1 > self.may_fail => Err(e),
+            _ => Ok(answers),
+        }
     }
 }

@@ -8,12 +8,12 @@ const ORIGINAL_TENANT_LABEL: &str = "original___tenant_id__";
 
 /// The tenants that the matchers of `__tenant_id__` leave, and the other matchers. For one tenant the label has no
 /// special meaning.
-pub fn select<'t>(tenants: &'t [TenantId], matchers: &[Matcher]) -> (Vec<&'t TenantId>, Vec<Matcher>) {
+pub fn select(tenants: &[TenantId], matchers: &[Matcher]) -> (Vec<TenantId>, Vec<Matcher>) {
     if tenants.len() < 2 {
-        return (tenants.iter().collect(), matchers.to_vec());
+        return (tenants.to_vec(), matchers.to_vec());
     }
     let (about_tenant, others): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(|m| m.name == TENANT_LABEL);
-    let chosen = tenants.iter().filter(|t| about_tenant.iter().all(|m| m.matches(t.as_str()))).collect();
+    let chosen = tenants.iter().filter(|t| about_tenant.iter().all(|m| m.matches(t.as_str()))).cloned().collect();
     (chosen, others.into_iter().cloned().collect())
 }
 

@@ -18,6 +18,8 @@ pub struct ScriptedIngester {
     pub pushed: Mutex<Vec<(TenantId, Batch)>>,
     pub asked: Mutex<Vec<RecentRequest>>,
     pub streams: Vec<RecentStream>,
+    /// What pushes are answered with.
+    pub rejected: Vec<Rejection>,
     /// What every call answers with, if set.
     pub error: Option<Error>,
 }
@@ -50,7 +52,7 @@ impl ScriptedIngester {
             stream(2, vec![], vec![chunk]),
             stream(u64::MAX, vec![block(b"\xff\x00", Codec::None, &shared)], vec![chunk, chunk]),
         ];
-        ScriptedIngester { streams, ..ScriptedIngester::default() }
+        ScriptedIngester { streams, rejected: vec![rejection()], ..ScriptedIngester::default() }
     }
 
     fn answer<T>(&self, request: Option<RecentRequest>, value: T) -> Result<T> {
@@ -73,7 +75,7 @@ fn rejection() -> Rejection {
 impl Ingester for ScriptedIngester {
     async fn push(&self, tenant: &TenantId, batch: Batch) -> Result<PushOutcome> {
         self.pushed.lock().expect("no test panics with it").push((tenant.clone(), batch));
-        self.answer(None, PushOutcome { rejected: vec![rejection()] })
+        self.answer(None, PushOutcome { rejected: self.rejected.clone() })
     }
     async fn select(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<RecentStream>>> {
         self.answer(Some(request), stream::iter(self.streams.clone()).map(Ok).boxed())

@@ -8,10 +8,12 @@ use std::time::Duration;
 use storage::objects::{Backoff, ObjectSettings, Objects, Place, S3Settings, Secret, open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 struct Server {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
 }
 
 /// Answers each request with the next of `answers`, one request per connection.
@@ -19,7 +21,8 @@ async fn serve(answers: Vec<String>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, requests) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(vec![])));
     let log = requests.clone();
-    tokio::spawn(async move {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
         let mut answers = VecDeque::from(answers);
         while let Some(answer) = answers.pop_front() {
             let (mut socket, _) = listener.accept().await.unwrap();
@@ -28,7 +31,7 @@ async fn serve(answers: Vec<String>) -> Server {
             socket.write_all(answer.as_bytes()).await.unwrap();
         }
     });
-    Server { port, requests }
+    Server { port, requests, _tasks: tasks }
 }
 
 /// One request, head and body.

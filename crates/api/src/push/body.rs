@@ -27,6 +27,8 @@ impl Default for BodyLimits {
 
 /// How much of a body is decompressed, and reserved, at a time.
 const STEP_BYTES: usize = 256 << 10;
+/// Up to here a buffer grows by doubling.
+const GROWN_BYTES_MAX: usize = 4 << 20;
 /// What snappy can at most make of a byte: a copy of 64 bytes takes three.
 const SNAPPY_RATIO_MAX: usize = 22;
 /// A body without a length is taken to be this long at first.
@@ -134,6 +136,10 @@ fn decode<'a, R: Read + 'a>(
     loop {
         reserved.grow(STEP_BYTES as u64, "a push")?;
         let start = out.len();
+        if start > GROWN_BYTES_MAX && out.capacity() < max {
+            // Room for the rest at once: pages that are not touched cost nothing, copies of large buffers do.
+            out.reserve_exact(max + STEP_BYTES - start);
+        }
         out.reserve(STEP_BYTES);
         let read = decoder.by_ref().take(STEP_BYTES as u64).read_to_end(&mut out);
         read.map_err(|e| corrupt_stream(&e))?;

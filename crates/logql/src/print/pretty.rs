@@ -164,14 +164,14 @@ mod tests {
                 ],
             ),
             (
-                format!("rate({long}[5m]) / (rate({long}[1h]) + 1) > bool 2"),
+                format!("rate({long}[5m]) / (rate({long}[1h]) + vector(0.1)) > bool 2"),
                 vec![
                     format!("    rate({long}[5m])"),
                     "  /".into(),
                     "    (".into(),
                     format!("        rate({long}[1h])"),
                     "      +".into(),
-                    "        1".into(),
+                    "        vector(0.100000)".into(),
                     "    )".into(),
                     "> bool".into(),
                     "  2".into(),

@@ -1,8 +1,7 @@
-//! Durations in nanoseconds: Go's `time.ParseDuration` and `Duration.String`, Prometheus' `model.ParseDuration` and
-//! `Duration.String`.
+//! Durations in nanoseconds: Go's `time.ParseDuration` and Prometheus' `model.ParseDuration`, with their errors. How
+//! they are written is in [`model::duration`].
 
 use model::quote::quote;
-use std::fmt::Write;
 
 const GO_UNITS: [(&str, i64); 8] = [
     ("ns", 1),
@@ -121,67 +120,10 @@ pub fn parse_literal(text: &str) -> Result<i64, String> {
     parse_prometheus(text).or_else(|_| parse_go(text))
 }
 
-/// As `time.Duration.String`: `1h30m0s`, `1.5s`, `100ms`.
-pub fn format_go(ns: i64) -> String {
-    if ns == 0 {
-        return "0s".into();
-    }
-    let sign = if ns < 0 { "-" } else { "" };
-    let n = ns.unsigned_abs();
-    let (unit, digits) = match n {
-        0..1_000 => ("ns", 0),
-        1_000..1_000_000 => ("µs", 3),
-        1_000_000..1_000_000_000 => ("ms", 6),
-        _ => ("s", 9),
-    };
-    if digits < 9 {
-        return format!("{sign}{}{unit}", decimal(n, digits));
-    }
-    let (hours, minutes) = (n / 3_600_000_000_000, n / 60_000_000_000 % 60);
-    let mut out = String::from(sign);
-    if hours > 0 {
-        write!(out, "{hours}h").expect("a String takes any text");
-    }
-    if hours > 0 || minutes > 0 {
-        write!(out, "{minutes}m").expect("a String takes any text");
-    }
-    out + &decimal(n % 60_000_000_000, 9) + "s"
-}
-
-/// `n` with its last `digits` digits behind the point, without trailing zeros.
-fn decimal(n: u64, digits: u32) -> String {
-    let scale = 10u64.pow(digits);
-    let fraction = format!("{:0width$}", n % scale, width = digits as usize);
-    let fraction = if digits == 0 { "" } else { fraction.trim_end_matches('0') };
-    let whole = n / scale;
-    if fraction.is_empty() { whole.to_string() } else { format!("{whole}.{fraction}") }
-}
-
-/// As Prometheus' `Duration.String`: `1m30s`, `1d`, `0s`; whole milliseconds, what is smaller is cut.
-pub fn format_prometheus(ns: i64) -> String {
-    let mut ms = ns / MILLISECOND_NS;
-    if ms == 0 {
-        return "0s".into();
-    }
-    let mut out = String::new();
-    if ms < 0 {
-        out.push('-');
-        ms = -ms;
-    }
-    for (unit, unit_ms) in PROMETHEUS_UNITS {
-        // Years, weeks and days are written only when nothing smaller is left.
-        let is_long = matches!(unit, "y" | "w" | "d");
-        if ms >= unit_ms && (!is_long || ms % unit_ms == 0) {
-            write!(out, "{}{unit}", ms / unit_ms).expect("a String takes any text");
-            ms %= unit_ms;
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::duration::{go_string, prometheus_string};
 
     #[test]
     fn go_durations() {
@@ -199,7 +141,7 @@ mod tests {
             ("1.000000001s", 1_000_000_001, "1.000000001s"),
         ] {
             assert_eq!(parse_go(text), Ok(ns), "{text}");
-            assert_eq!(format_go(ns), written);
+            assert_eq!(go_string(ns), written);
         }
         for (text, error) in [
             ("", "time: invalid duration \"\""),
@@ -226,11 +168,11 @@ mod tests {
             ("24h", 86_400, "1d"),
             ("1w", 604_800, "1w"),
             ("8d", 691_200, "8d"),
-            ("1d1h", 90_000, "25h"),
+            ("25h", 90_000, "1d1h"),
             ("365d", 31_536_000, "1y"),
         ] {
             assert_eq!(parse_prometheus(text), Ok(seconds * 1_000_000_000), "{text}");
-            assert_eq!(format_prometheus(seconds * 1_000_000_000), written);
+            assert_eq!(prometheus_string(seconds * 1_000_000_000), written);
         }
         assert_eq!(parse_prometheus("1h1ms"), Ok(3_600_001_000_000));
         for (text, error) in [

@@ -31,6 +31,10 @@ impl Overrides {
         set.tenants.get(tenant.as_str()).unwrap_or(&set.defaults).clone()
     }
 
+    pub fn defaults(&self) -> Arc<Limits> {
+        self.current.load().defaults.clone()
+    }
+
     pub fn replace(&self, set: LimitSet) {
         self.current.store(Arc::new(set));
     }

@@ -72,6 +72,22 @@ impl Tree {
         }
     }
 
+    /// What stands at a path of keys.
+    pub fn at(&self, path: &[&str]) -> Option<&Tree> {
+        path.iter().try_fold(self, |tree, key| tree.get(key))
+    }
+
+    /// This value and one more, as a list.
+    pub fn with(&self, item: impl Into<String>) -> Tree {
+        let mut items = match &self.value {
+            Value::List(items) => items.clone(),
+            Value::Null => vec![],
+            _ => vec![self.clone()],
+        };
+        items.push(Tree::scalar(item));
+        Tree::from(Value::List(items))
+    }
+
     /// Puts `tree` at a path of keys, making the mappings on the way.
     pub fn set(&mut self, path: &[&str], tree: Tree) {
         let Some((first, rest)) = path.split_first() else {

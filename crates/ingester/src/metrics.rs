@@ -1,0 +1,128 @@
+//! What the ingester counts, under Loki's names where the meaning is the same.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct TenantLabel {
+    pub tenant: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ReasonLabel {
+    pub reason: &'static str,
+}
+
+/// Cloning shares the counts. Counters get their `_total` from the exposition.
+#[derive(Clone)]
+pub struct Metrics {
+    pub memory_streams: Family<TenantLabel, Gauge>,
+    pub streams_created: Family<TenantLabel, Counter>,
+    pub streams_removed: Family<TenantLabel, Counter>,
+    pub memory_chunks: Gauge,
+    pub chunks_created: Counter,
+    pub chunks_flushed: Family<ReasonLabel, Counter>,
+    pub chunk_size_bytes: Histogram,
+    pub chunk_entries: Histogram,
+    pub chunk_age_seconds: Histogram,
+    pub flush_queue_length: Gauge,
+    pub flush_failures: Counter,
+    pub ship_failures: Counter,
+    pub blocks_sealed: Counter,
+    pub wal_bytes_written: Counter,
+    pub wal_records_logged: Counter,
+    pub wal_fsync_seconds: Histogram,
+    pub wal_disk_bytes: Gauge,
+    pub wal_disk_full_failures: Counter,
+    pub wal_write_failures: Counter,
+    pub wal_corruptions: Counter,
+    pub wal_replay_active: Gauge,
+    pub wal_recovered_entries: Counter,
+    pub wal_recovered_bytes: Counter,
+}
+
+impl Metrics {
+    pub fn new(registry: &mut Registry) -> Self {
+        let m = Self::unregistered();
+        m.register_streams(registry);
+        m.register_chunks(registry);
+        m.register_wal(registry);
+        m
+    }
+
+    fn unregistered() -> Self {
+        Metrics {
+            memory_streams: Family::default(),
+            streams_created: Family::default(),
+            streams_removed: Family::default(),
+            memory_chunks: Gauge::default(),
+            chunks_created: Counter::default(),
+            chunks_flushed: Family::default(),
+            chunk_size_bytes: Histogram::new(exponential_buckets(20_000.0, 2.0, 10)),
+            chunk_entries: Histogram::new(exponential_buckets(20.0, 2.0, 11)),
+            chunk_age_seconds: Histogram::new(exponential_buckets(60.0, 2.0, 9)),
+            flush_queue_length: Gauge::default(),
+            flush_failures: Counter::default(),
+            ship_failures: Counter::default(),
+            blocks_sealed: Counter::default(),
+            wal_bytes_written: Counter::default(),
+            wal_records_logged: Counter::default(),
+            wal_fsync_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 14)),
+            wal_disk_bytes: Gauge::default(),
+            wal_disk_full_failures: Counter::default(),
+            wal_write_failures: Counter::default(),
+            wal_corruptions: Counter::default(),
+            wal_replay_active: Gauge::default(),
+            wal_recovered_entries: Counter::default(),
+            wal_recovered_bytes: Counter::default(),
+        }
+    }
+
+    fn register_streams(&self, r: &mut Registry) {
+        r.register("loki_ingester_memory_streams", "Streams in memory", self.memory_streams.clone());
+        r.register("loki_ingester_streams_created", "Streams created", self.streams_created.clone());
+        r.register("loki_ingester_streams_removed", "Streams forgotten", self.streams_removed.clone());
+    }
+
+    fn register_chunks(&self, r: &mut Registry) {
+        r.register("loki_ingester_memory_chunks", "Chunks in memory", self.memory_chunks.clone());
+        r.register("loki_ingester_chunks_created", "Chunks begun", self.chunks_created.clone());
+        r.register(
+            "loki_ingester_chunks_flushed",
+            "Chunks stored, by why they were closed",
+            self.chunks_flushed.clone(),
+        );
+        r.register("loki_ingester_chunk_size_bytes", "Bytes of stored chunks", self.chunk_size_bytes.clone());
+        r.register("loki_ingester_chunk_entries", "Entries of stored chunks", self.chunk_entries.clone());
+        r.register("loki_ingester_chunk_age_seconds", "Age of chunks when stored", self.chunk_age_seconds.clone());
+        r.register("loki_ingester_flush_queue_length", "Closed chunks not stored yet", self.flush_queue_length.clone());
+        r.register("loki_ingester_chunks_flush_failures", "Failed attempts to store", self.flush_failures.clone());
+        r.register(
+            "loki_ingester_index_ship_failures",
+            "Failed attempts to ship the index",
+            self.ship_failures.clone(),
+        );
+        r.register("loki_ingester_blocks_sealed", "Blocks compressed", self.blocks_sealed.clone());
+    }
+
+    fn register_wal(&self, r: &mut Registry) {
+        r.register("loki_ingester_wal_bytes_written", "Bytes logged", self.wal_bytes_written.clone());
+        r.register("loki_ingester_wal_records_logged", "Records logged", self.wal_records_logged.clone());
+        r.register("loki_ingester_wal_fsync_seconds", "Seconds of each fsync", self.wal_fsync_seconds.clone());
+        r.register("loki_ingester_wal_disk_bytes", "Bytes of the log's segments", self.wal_disk_bytes.clone());
+        r.register(
+            "loki_ingester_wal_disk_full_failures",
+            "Appends refused because the volume is full",
+            self.wal_disk_full_failures.clone(),
+        );
+        r.register("loki_ingester_wal_write_failures", "Other failed appends", self.wal_write_failures.clone());
+        r.register("loki_ingester_wal_corruptions", "Damaged places met in replay", self.wal_corruptions.clone());
+        r.register("loki_ingester_wal_replay_active", "1 while the log is replayed", self.wal_replay_active.clone());
+        r.register("loki_ingester_wal_recovered_entries", "Entries replayed", self.wal_recovered_entries.clone());
+        r.register("loki_ingester_wal_recovered_bytes", "Bytes replayed", self.wal_recovered_bytes.clone());
+    }
+}

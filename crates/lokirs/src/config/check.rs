@@ -1,0 +1,108 @@
+//! What cannot work is refused before anything starts, all of it at once.
+
+use super::storage::Period;
+use super::{Backend, Settings};
+use runtime::settings::units::parse_moment_ns;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Encodings of `ingester.chunk_encoding`.
+const ENCODINGS: [&str; 9] = ["none", "gzip", "snappy", "lz4", "lz4-64k", "lz4-256k", "lz4-1M", "flate", "zstd"];
+
+pub fn check(settings: &Settings) -> Result<(), String> {
+    let mut faults = crate::targets::faults(&settings.target);
+    faults.extend(
+        runtime::limits::check(&settings.limits_config).into_iter().map(|fault| format!("limits_config: {fault}")),
+    );
+    schema(settings, &mut faults);
+    retention(settings, &mut faults);
+    process(settings, &mut faults);
+    match faults.as_slice() {
+        [] => Ok(()),
+        [fault] => Err(fault.clone()),
+        _ => Err(format!("MULTIPLE CONFIG ERRORS FOUND, PLEASE READ CAREFULLY\n{}", faults.join("\n"))),
+    }
+}
+
+fn schema(settings: &Settings, faults: &mut Vec<String>) {
+    let mut last = i64::MIN;
+    for period in &settings.schema_config.configs {
+        let from = period_from(period);
+        match from {
+            Ok(from) if from <= last => {
+                faults.push(format!("schema_config: {} is not after the period before", period.from))
+            }
+            Ok(from) => last = from,
+            Err(fault) => faults.push(fault),
+        }
+        if period.store != "tsdb" {
+            faults.push(format!(
+                "schema_config: store {:?} is not read: only tsdb is. Periods of other stores cannot be served",
+                period.store
+            ));
+        }
+        if period.index.period != DAY {
+            faults.push("schema_config: index.period must be 24h".into());
+        }
+        match settings.store(&period.object_store).map(|store| store.backend) {
+            Err(fault) => faults.push(format!("schema_config: {fault}")),
+            Ok(Backend::S3(s3)) if s3.bucketnames.is_empty() => faults.push("s3: no bucket is named".into()),
+            Ok(Backend::Gcs(gcs)) if gcs.bucket_name.is_empty() => faults.push("gcs: no bucket is named".into()),
+            Ok(_) => {}
+        }
+    }
+    let newest = settings.schema_config.configs.last();
+    if settings.limits_config.allow_structured_metadata && newest.is_some_and(|period| period.schema != "v13") {
+        faults.push(
+            "CONFIG ERROR: schema v13 is required to store Structured Metadata and use native OTLP ingestion, your schema \
+             version is another. Set `allow_structured_metadata: false` in the `limits_config` section or add a v13 period"
+                .into(),
+        );
+    }
+}
+
+fn period_from(period: &Period) -> Result<i64, String> {
+    parse_moment_ns(&period.from).map_err(|_| format!("schema_config: from {:?} is not a date", period.from))
+}
+
+fn retention(settings: &Settings, faults: &mut Vec<String>) {
+    if settings.compactor.retention_enabled && settings.compactor.delete_request_store.is_empty() {
+        faults.push("compactor.delete-request-store should be configured when retention is enabled".into());
+    }
+}
+
+fn process(settings: &Settings, faults: &mut Vec<String>) {
+    let replicas = settings.common.replication_factor.unwrap_or(1);
+    if replicas == 0 {
+        faults.push("common.replication_factor must be at least 1".into());
+    }
+    for (block, tls) in
+        [("http_tls_config", &settings.server.http_tls_config), ("grpc_tls_config", &settings.server.grpc_tls_config)]
+    {
+        if !tls.cert_file.is_empty() || !tls.key_file.is_empty() {
+            faults.push(format!("server.{block}: listeners speak no TLS; put a gateway in front"));
+        }
+    }
+    for store in [&settings.common.ring.kvstore.store, &settings.ingester.lifecycler.ring.kvstore.store] {
+        if !matches!(store.as_str(), "" | "inmemory" | "memberlist") {
+            faults.push(format!("ring.kvstore.store: {store} has no client here: use memberlist or inmemory"));
+        }
+    }
+    for member in &settings.common.ring.static_members {
+        if member.id.is_empty() || member.grpc_address.is_empty() {
+            faults.push("common.ring.static_members: every member needs an id and a grpc_address".into());
+        }
+        faults.extend(crate::targets::faults(&member.targets));
+    }
+    if !ENCODINGS.contains(&settings.ingester.chunk_encoding.as_str()) {
+        let encoding = &settings.ingester.chunk_encoding;
+        faults.push(format!("invalid encoding: {encoding}, supported: {}", ENCODINGS.join(", ")));
+    }
+    if crate::log::parse_level(&settings.server.log_level).is_none() {
+        faults.push(format!("unrecognized log level {:?}", settings.server.log_level));
+    }
+    if !matches!(settings.server.log_format.as_str(), "logfmt" | "json") {
+        faults.push(format!("unrecognized log format {:?}", settings.server.log_format));
+    }
+}

@@ -1,0 +1,92 @@
+//! Which object store a name of `schema_config` stands for. It must not know how one is opened.
+
+use super::Settings;
+use super::storage::{Azure, CommonStorage, Gcs, ObjectStoreBlock, S3};
+
+/// A store and where in it to begin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    pub backend: Backend,
+    /// Before every key; empty or with its `/`.
+    pub prefix: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Backend {
+    Filesystem { directory: String },
+    S3(Box<S3>),
+    Gcs(Gcs),
+    Azure(Box<Azure>),
+}
+
+/// The store that the `common` block names, if it names one beside the file system.
+pub fn common_store(storage: &CommonStorage) -> Option<&'static str> {
+    if storage.s3 != S3::default() {
+        Some("s3")
+    } else if storage.gcs != Gcs::default() {
+        Some("gcs")
+    } else if storage.azure != Azure::default() {
+        Some("azure")
+    } else {
+        None
+    }
+}
+
+impl Settings {
+    /// The store of a period; `name` is its `object_store`.
+    pub fn store(&self, name: &str) -> Result<Store, String> {
+        if self.storage_config.use_thanos_objstore {
+            let configured = &self.storage_config.object_store;
+            let own = configured != &ObjectStoreBlock::default();
+            return thanos_store(if own { configured } else { &self.common.storage.object_store }, name);
+        }
+        let (own, common) = (&self.storage_config, &self.common.storage);
+        let backend = match name {
+            "filesystem" => Backend::Filesystem { directory: own.filesystem.directory.clone() },
+            "s3" | "aws" => Backend::S3(Box::new(first_set(&own.aws, &common.s3))),
+            "gcs" => Backend::Gcs(first_set(&own.gcs, &common.gcs)),
+            "azure" => Backend::Azure(Box::new(first_set(&own.azure, &common.azure))),
+            _ => return Err(format!("unrecognized object store {name:?}: want filesystem, s3, gcs or azure")),
+        };
+        Ok(Store { backend, prefix: prefix(&own.object_prefix) })
+    }
+}
+
+/// A component's own block wins over `common`.
+fn first_set<T: Default + PartialEq + Clone>(own: &T, common: &T) -> T {
+    if *own != T::default() { own.clone() } else { common.clone() }
+}
+
+fn thanos_store(block: &ObjectStoreBlock, name: &str) -> Result<Store, String> {
+    let backend = match name {
+        "filesystem" => Backend::Filesystem { directory: block.filesystem.dir.clone() },
+        "s3" | "aws" => Backend::S3(Box::new(S3 {
+            bucketnames: vec![block.s3.bucket_name.clone()],
+            endpoint: block.s3.endpoint.clone(),
+            region: block.s3.region.clone(),
+            access_key_id: block.s3.access_key_id.clone(),
+            secret_access_key: block.s3.secret_access_key.clone(),
+            session_token: block.s3.session_token.clone(),
+            insecure: block.s3.insecure,
+            s3forcepathstyle: block.s3.bucket_lookup_type == "path",
+            storage_class: block.s3.storage_class.clone(),
+            sse: block.s3.sse.clone(),
+            ..S3::default()
+        })),
+        "gcs" => Backend::Gcs(Gcs {
+            bucket_name: block.gcs.bucket_name.clone(),
+            service_account: block.gcs.service_account.clone(),
+            ..Gcs::default()
+        }),
+        "azure" => Backend::Azure(Box::new(block.azure.clone())),
+        _ => return Err(format!("unrecognized object store {name:?}: want filesystem, s3, gcs or azure")),
+    };
+    Ok(Store { backend, prefix: prefix(&block.storage_prefix) })
+}
+
+fn prefix(text: &str) -> String {
+    match text.trim_matches('/') {
+        "" => String::new(),
+        text => format!("{text}/"),
+    }
+}

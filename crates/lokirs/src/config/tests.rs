@@ -1,0 +1,125 @@
+//! Configurations of real deployments load unchanged; wrong ones are refused with words that help.
+
+use super::*;
+use std::collections::HashMap;
+
+const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests");
+
+fn load_text(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, String> {
+    let keys = Keys::of_loki();
+    let arguments: Vec<String> = arguments.iter().map(|a| a.to_string()).collect();
+    let flags = Flags::parse(&arguments, &keys).unwrap();
+    let environment: HashMap<&str, &str> = environment.iter().copied().collect();
+    parse(text, true, &flags, &|name| environment.get(name).map(|v| v.to_string()), &keys)
+}
+
+fn yaml_files(dir: &str) -> Vec<(String, String)> {
+    let files = std::fs::read_dir(format!("{TESTS}/{dir}")).unwrap().map(|entry| entry.unwrap().path());
+    let yaml = files.filter(|path| path.extension().is_some_and(|e| e == "yaml"));
+    yaml.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
+#[test]
+fn configurations_of_deployments_load() {
+    let golden: Vec<_> = yaml_files("golden").into_iter().filter(|(name, _)| name.contains("config-")).collect();
+    let deployments = yaml_files("config");
+    assert!(golden.len() >= 7 && deployments.len() >= 3);
+    for (name, text) in golden.into_iter().chain(deployments) {
+        let arguments = ["-config.expand-env"];
+        if let Err(fault) = load_text(&text, &arguments, &[("S3_SECRET", "hunter2")]) {
+            panic!("{name}: {fault}");
+        }
+    }
+}
+
+#[test]
+fn the_recorded_loki_configuration_means_the_same() {
+    let text = std::fs::read_to_string(format!("{TESTS}/conformance/config/loki.yaml")).unwrap();
+    let environment = [("DATA_DIR", "/var/x"), ("CONFIG_DIR", "/etc/x")];
+    let config = load_text(&text, &["-config.expand-env=true"], &environment).unwrap();
+    let settings = &config.settings;
+    assert_eq!(settings.server.http_listen_port, 3100);
+    assert_eq!(settings.ingester.wal.dir, "/var/x/wal");
+    assert_eq!(settings.runtime_config.file, ["/etc/x/overrides.yaml"]);
+    assert_eq!(settings.limits_config.per_stream_rate_limit, 1 << 30);
+    assert_eq!(
+        settings.store("filesystem").unwrap().backend,
+        Backend::Filesystem { directory: "/var/x/chunks".into() }
+    );
+    assert!(config.ignored.contains(&"limits_config.metric_aggregation_enabled".to_string()), "{:?}", config.ignored);
+    let overrides = std::fs::read_to_string(format!("{TESTS}/conformance/config/overrides.yaml")).unwrap();
+    runtime::limits::parse_overrides(&[overrides], &settings.limits_config, &Keys::of_loki()).unwrap();
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let keys = Keys::of_loki();
+    let config = parse("", false, &Flags::default(), &|_| None, &keys).unwrap();
+    let settings = &config.settings;
+    assert_eq!((settings.auth_enabled, settings.common.replication_factor), (Some(false), Some(1)));
+    assert_eq!((settings.server.http_listen_port, settings.server.grpc_listen_port), (3100, 9095));
+    assert_eq!((settings.ingester.wal.dir.as_str(), settings.ingester.chunk_encoding.as_str()), ("data/wal", "zstd"));
+    let period = &settings.schema_config.configs[0];
+    assert_eq!((period.schema.as_str(), period.index.prefix.as_str()), ("v13", "index_"));
+    assert!(config.ignored.is_empty());
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let target = |text: &str, arguments: &[&str], environment: &[(&str, &str)]| {
+        load_text(text, arguments, environment).unwrap().settings.target
+    };
+    let file = "target: read\n";
+    assert_eq!(target(file, &[], &[]), ["read"]);
+    assert_eq!(target(file, &[], &[("LOKI_TARGET", "write")]), ["write"]);
+    assert_eq!(
+        target(file, &["-target=ingester,distributor"], &[("LOKI_TARGET", "write")]),
+        ["ingester", "distributor"]
+    );
+    let expanded = "target: ${LOKI_T:-all}\n";
+    assert_eq!(target(expanded, &["-config.expand-env"], &[("LOKI_T", "backend")]), ["backend"]);
+    let flagged = load_text("", &["-ingester.chunks-idle-period=5m", "-data.dir", "/d"], &[]).unwrap().settings;
+    assert_eq!(flagged.ingester.chunk_idle_period, Duration::from_secs(300));
+    assert_eq!(flagged.compactor.working_directory, "/d/compactor");
+}
+
+#[test]
+fn secrets_do_not_come_out() {
+    let yaml = "storage_config:\n  aws:\n    s3: s3://AKIA:hunter%2F2@minio.local:9000/logs\n    secret_access_key: null\n\
+                common: {ring: {kvstore: {store: inmemory}}}\nruler: {alertmanager_client: {basic_auth_password: hunter2}}\n";
+    let settings = load_text(yaml, &[], &[]).unwrap().settings;
+    let aws = &settings.storage_config.aws;
+    assert_eq!((aws.secret_access_key.expose(), aws.access_key_id.as_str()), ("hunter/2", "AKIA"));
+    assert_eq!((aws.endpoint.as_str(), aws.bucketnames[0].as_str()), ("minio.local:9000", "logs"));
+    for shown in [settings.write().print(), format!("{settings:?}")] {
+        assert!(!shown.contains("hunter") && shown.contains("********"), "{shown}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    for (yaml, fault) in [
+        ("target: nope\n", "unrecognised module name: nope"),
+        (
+            "server:\n  http_listen_prot: 1\n",
+            "line 2: field http_listen_prot not found in server; did you mean http_listen_port?",
+        ),
+        ("querier: {engine: {}, max_concurent: 1}\n", "did you mean max_concurrent?"),
+        ("ingester: {chunk_encoding: brotli}\n", "invalid encoding: brotli"),
+        (
+            "schema_config: {configs: [{from: 2020-01-01, store: boltdb-shipper, schema: v11}]}\n",
+            "MULTIPLE CONFIG ERRORS",
+        ),
+        ("compactor: {retention_enabled: true}\n", "delete-request-store should be configured"),
+        ("common: {ring: {kvstore: {store: consul}}}\n", "consul has no client here"),
+        ("server: {http_tls_config: {cert_file: x}}\n", "listeners speak no TLS"),
+        ("limits_config: {retention_period: 1h}\n", "retention period must be >= 24h"),
+        ("a: [", "failed parsing config"),
+        ("x: ${NOPE\n", "missing closing brace"),
+        ("schema_config: {configs: [{from: 2020-01-01, store: tsdb, schema: v13, object_store: tape}]}\n", "tape"),
+    ] {
+        let arguments: &[&str] = if yaml.contains('$') { &["-config.expand-env"] } else { &[] };
+        let error = load_text(yaml, arguments, &[]).map(|_| ()).unwrap_err();
+        assert!(error.contains(fault), "{yaml}: {error}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The assembly: flags and configuration become settings, settings become roles, roles become one process. It must not know
+//! how a role does its work.
+
+pub mod admin;
+pub mod config;
+pub mod flags;
+pub mod health;
+pub mod http;
+pub mod log;
+pub mod members;
+pub mod node;
+pub mod overrides;
+pub mod roles;
+pub mod services;
+pub mod targets;

@@ -1,0 +1,36 @@
+//! Which roles a process plays, and what each needs of the others: built bottom up, what is called before its caller.
+
+mod read;
+mod ring;
+mod stores;
+mod write;
+
+use crate::node::{Base, Parts};
+use crate::targets::Role;
+use rpc::ingester::Ingester;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Adds the roles' routes, calls and ways to stop to `parts`.
+pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Result<(), String> {
+    let stores = stores::Stores::open(base)?;
+    let reads = roles.contains(&Role::Querier) || roles.contains(&Role::QueryFrontend);
+    let reader = if reads { Some(stores.reader(base)?) } else { None };
+    let mut local: Option<Arc<dyn Ingester>> = None;
+    if roles.contains(&Role::Ingester) {
+        local = Some(write::ingester(base, &stores, reader.clone(), parts).await?);
+    }
+    let ring = Arc::new(ring::IngesterRing::new(base, local));
+    if roles.contains(&Role::Distributor) {
+        write::distributor(base, ring.clone(), parts);
+    }
+    if let Some(reader) = reader {
+        read::querier(base, &stores, reader, ring, parts);
+    }
+    for role in [Role::IndexGateway, Role::QueryScheduler, Role::QueryFrontend, Role::Compactor, Role::Ruler] {
+        if roles.contains(&role) {
+            base.services.add(role.name()).running();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The object stores of the schema, opened, and what stands on them: chunks, index, shipping.
+
+use crate::config::storage::{Azure, Gcs, S3};
+use crate::config::{Backend, Settings};
+use crate::members::own_id;
+use crate::node::Base;
+use format::schema::{Period, Schema, SchemaVersion};
+use runtime::settings::units::parse_moment_ns;
+use model::Layout;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use storage::chunks::{ChunkMetrics, ChunkStore, ChunkStoreSettings};
+use storage::index::{IndexMetrics, IndexReader, IndexSettings, IndexShipper, Places, Uploader};
+use storage::objects::{
+    AzureSettings, Backoff, FilesystemSettings, GcsSettings, ObjectMetrics, ObjectSettings, Objects, Place, S3Settings,
+    Secret, SseSettings, open,
+};
+
+/// Where everything is stored.
+pub struct Stores {
+    pub schema: Arc<Schema>,
+    pub places: Places,
+    pub chunks: Arc<ChunkStore>,
+    index_metrics: IndexMetrics,
+}
+
+impl Stores {
+    pub fn open(base: &Base) -> Result<Stores, String> {
+        let settings = &base.settings;
+        let schema = Arc::new(Schema::new(periods(settings)?).map_err(|e| e.message)?);
+        let metrics = base.metrics.with_registry(ObjectMetrics::register);
+        let mut objects: HashMap<String, Objects> = HashMap::new();
+        for period in schema.periods() {
+            let name = &period.object_store;
+            if !objects.contains_key(name) {
+                let opened = open(name, &object_settings(settings, name)?, Some(&metrics)).map_err(|e| e.message)?;
+                objects.insert(name.clone(), opened);
+            }
+        }
+        let cache = &settings.chunk_store_config.chunk_cache_config.embedded_cache;
+        let mut chunk_settings = ChunkStoreSettings {
+            parallel_fetches_max: settings.storage_config.max_parallel_get_chunk,
+            ..ChunkStoreSettings::default()
+        };
+        if cache.enabled {
+            chunk_settings.cache_bytes = cache.max_size_mb << 20;
+        }
+        let chunk_metrics = base.metrics.with_registry(ChunkMetrics::register);
+        let chunks =
+            ChunkStore::new(schema.clone(), objects.clone(), &chunk_settings, chunk_metrics).map_err(|e| e.message)?;
+        let places = Places::new(schema.clone(), objects).map_err(|e| e.message)?;
+        let index_metrics = base.metrics.with_registry(IndexMetrics::register);
+        Ok(Stores { schema, places, chunks: Arc::new(chunks), index_metrics })
+    }
+
+    pub fn reader(&self, base: &Base) -> Result<Arc<IndexReader>, String> {
+        let shipper = &base.settings.storage_config.tsdb_shipper;
+        let defaults = IndexSettings::default();
+        let settings = IndexSettings {
+            cache_dir: shipper.cache_location.clone().into(),
+            resync_interval: shipper.resync_interval.min(defaults.resync_interval),
+            ..defaults
+        };
+        let reader = IndexReader::new(self.places.clone(), &settings, base.clock.clone(), self.index_metrics.clone());
+        Ok(Arc::new(reader.map_err(|e| e.message)?))
+    }
+
+    pub fn shipper(&self, base: &Base) -> Result<IndexShipper, String> {
+        let dir = Path::new(&base.settings.storage_config.tsdb_shipper.active_index_directory);
+        let uploader = Uploader::open(dir, &own_id(&base.settings), base.clock.clone()).map_err(|e| e.message)?;
+        Ok(IndexShipper::new(self.places.clone(), uploader, self.index_metrics.clone()))
+    }
+
+    /// Whether chunks written now carry structured metadata: the newest period decides.
+    pub fn layout(&self) -> Layout {
+        self.schema.periods().last().map_or(Layout::Metadata, |p| p.schema.chunk_layout())
+    }
+}
+
+fn periods(settings: &Settings) -> Result<Vec<Period>, String> {
+    let configs = settings.schema_config.configs.iter();
+    configs
+        .map(|config| {
+            let fault = |e: String| format!("schema_config: the period from {:?}: {e}", config.from);
+            Ok(Period {
+                from_ms: parse_moment_ns(&config.from).map_err(fault)?.div_euclid(1_000_000),
+                schema: SchemaVersion::from_name(&config.schema).map_err(|e| fault(e.message))?,
+                index_prefix: config.index.prefix.clone(),
+                path_prefix: config.index.path_prefix.clone(),
+                object_store: config.object_store.clone(),
+            })
+        })
+        .collect()
+}
+
+fn object_settings(settings: &Settings, name: &str) -> Result<ObjectSettings, String> {
+    let store = settings.store(name)?;
+    let place = match store.backend {
+        Backend::Filesystem { directory } => Place::Filesystem(FilesystemSettings { directory }),
+        Backend::S3(s3) => Place::S3(Box::new(s3_settings(&s3))),
+        Backend::Gcs(gcs) => Place::Gcs(gcs_settings(&gcs)),
+        Backend::Azure(azure) => Place::Azure(Box::new(azure_settings(&azure))),
+    };
+    Ok(ObjectSettings { object_prefix: store.prefix, ..ObjectSettings::new(place) })
+}
+
+fn s3_settings(s3: &S3) -> S3Settings {
+    S3Settings {
+        s3: Secret(s3.s3.expose().to_string()),
+        s3forcepathstyle: s3.s3forcepathstyle,
+        bucketnames: s3.bucketnames.join(","),
+        endpoint: s3.endpoint.clone(),
+        region: s3.region.clone(),
+        access_key_id: s3.access_key_id.clone(),
+        secret_access_key: Secret(s3.secret_access_key.expose().to_string()),
+        session_token: Secret(s3.session_token.expose().to_string()),
+        insecure: s3.insecure,
+        backoff_config: Backoff {
+            min_period: s3.backoff_config.min_period,
+            max_period: s3.backoff_config.max_period,
+            max_retries: s3.backoff_config.max_retries,
+        },
+        sse: SseSettings { kind: s3.sse.r#type.clone(), kms_key_id: s3.sse.kms_key_id.clone() },
+        ..S3Settings::default()
+    }
+}
+
+fn gcs_settings(gcs: &Gcs) -> GcsSettings {
+    GcsSettings {
+        bucket_name: gcs.bucket_name.clone(),
+        service_account: Secret(gcs.service_account.expose().to_string()),
+    }
+}
+
+fn azure_settings(azure: &Azure) -> AzureSettings {
+    AzureSettings {
+        account_name: azure.account_name.clone(),
+        account_key: Secret(azure.account_key.expose().to_string()),
+        container_name: azure.container_name.clone(),
+        endpoint_suffix: azure.endpoint_suffix.clone(),
+        use_managed_identity: azure.use_managed_identity,
+        user_assigned_id: azure.user_assigned_id.clone(),
+        use_service_principal: azure.use_service_principal,
+        client_id: azure.client_id.clone(),
+        client_secret: Secret(azure.client_secret.expose().to_string()),
+        tenant_id: azure.tenant_id.clone(),
+        use_federated_token: azure.use_federated_token,
+        ..AzureSettings::default()
+    }
+}

@@ -1,0 +1,131 @@
+//! The write path of a process: ingester and distributor.
+
+use super::ring::IngesterRing;
+use super::stores::Stores;
+use crate::node::{Base, Parts};
+use api::push::{BodyLimits, PushApi};
+use async_trait::async_trait;
+use bytes::Bytes;
+use distributor::Distributor;
+use format::{ChunkRef, Codec};
+use ingester::wal::disk::FileSystem;
+use ingester::{ChunkSink, Ingester, Settings, WalSettings};
+use model::{Labels, Result, TenantId};
+use std::sync::Arc;
+use storage::chunks::ChunkStore;
+use storage::index::{IndexEntry, IndexReader, IndexShipper};
+
+/// Chunks and index rows of the ingester go to the object stores.
+struct StoredChunks {
+    chunks: Arc<ChunkStore>,
+    shipper: IndexShipper,
+    /// The reader of this process, which sees what was shipped at once.
+    reader: Option<Arc<IndexReader>>,
+}
+
+#[async_trait]
+impl ChunkSink for StoredChunks {
+    async fn put(&self, tenant: &TenantId, _labels: &Labels, chunk: &ChunkRef, object: Bytes) -> Result<()> {
+        self.chunks.put(tenant, chunk, object).await
+    }
+
+    async fn ship(&self, entries: Vec<(TenantId, Labels, ChunkRef)>) -> Result<()> {
+        let rows = entries.into_iter().map(|(tenant, labels, chunk)| IndexEntry { tenant, labels, chunk });
+        self.shipper.ship(rows.collect()).await?;
+        if let Some(reader) = &self.reader {
+            reader.refresh();
+        }
+        Ok(())
+    }
+}
+
+/// Starts the ingester: it recovers its log in the background and is ready when that is done.
+pub async fn ingester(
+    base: &Base,
+    stores: &Stores,
+    reader: Option<Arc<IndexReader>>,
+    parts: &mut Parts,
+) -> Result<Arc<Ingester>, String> {
+    let members = base.members.clone();
+    let replication = base.settings.common.replication_factor.unwrap_or(1);
+    let share = move || share_of_streams(members.playing("ingester").len(), replication);
+    let ingester = Ingester::start(ingester::Parts {
+        settings: ingester_settings(base, stores)?,
+        clock: base.clock.clone(),
+        budget: base.memory.clone(),
+        limits: base.limits.clone(),
+        stream_share: Arc::new(share),
+        sink: Arc::new(StoredChunks { chunks: stores.chunks.clone(), shipper: stores.shipper(base)?, reader }),
+        disk: Arc::new(FileSystem),
+        metrics: base.metrics.with_registry(ingester::metrics::Metrics::new),
+    });
+    let ingester = ingester.await.map_err(|e| e.message)?;
+    let service = base.services.add("ingester");
+    service.starting("recovering the write-ahead log");
+    let recovering = ingester.clone();
+    base.tasks.spawn("ingester recovery", async move {
+        recovering.recovered().await;
+        service.running();
+    });
+    parts.grpc = rpc::wire::ingester_server(ingester.clone());
+    let stopping = ingester.clone();
+    parts.on_stop("ingester", async move {
+        if let Err(e) = stopping.shutdown(true).await {
+            tracing::error!(error = %e, "the ingester stopped with an error");
+        }
+    });
+    Ok(ingester)
+}
+
+/// The part of a tenant's streams that one of `ingesters` holds.
+fn share_of_streams(ingesters: usize, replication: usize) -> f64 {
+    (replication as f64 / ingesters.max(1) as f64).min(1.0)
+}
+
+fn ingester_settings(base: &Base, stores: &Stores) -> Result<Settings, String> {
+    let own = &base.settings.ingester;
+    let defaults = Settings::default();
+    let settings = Settings {
+        chunk_block_size: own.chunk_block_size as u64,
+        chunk_target_size: own.chunk_target_size as u64,
+        chunk_idle_period: own.chunk_idle_period,
+        max_chunk_age: own.max_chunk_age,
+        chunk_encoding: Codec::from_name(&own.chunk_encoding).map_err(|e| e.message)?,
+        chunk_layout: stores.layout(),
+        flush_check_period: own.flush_check_period,
+        concurrent_flushes: own.concurrent_flushes,
+        replay_memory_ceiling: own.wal.replay_memory_ceiling,
+        wal: WalSettings { dir: own.wal.dir.clone().into(), ..defaults.wal.clone() },
+        ..defaults
+    };
+    settings.check().map_err(|e| e.message)?;
+    Ok(settings)
+}
+
+/// The distributor and the push API.
+pub fn distributor(base: &Base, ring: Arc<IngesterRing>, parts: &mut Parts) {
+    let distributors = base.members.clone();
+    let count = move || distributors.playing("distributor").len().max(1);
+    let distributor =
+        Arc::new(Distributor::new(base.limits.clone(), base.clock.clone(), ring, Arc::new(count)));
+    base.metrics.with_registry(|registry| distributor.metrics().register(registry));
+    let api = PushApi {
+        pusher: distributor.clone(),
+        limits: base.limits.clone(),
+        budget: base.memory.clone(),
+        clock: base.clock.clone(),
+        auth_enabled: base.settings.auth_enabled.unwrap_or(true),
+        body: body_limits(base),
+    };
+    parts.writes = std::mem::take(&mut parts.writes).merge(api::push::routes(Arc::new(api)));
+    parts.on_stop("distributor", async move { distributor.stop().await });
+    base.services.add("distributor").running();
+}
+
+fn body_limits(base: &Base) -> BodyLimits {
+    let own = &base.settings.distributor;
+    BodyLimits {
+        received_bytes_max: own.max_recv_msg_size as usize,
+        decompressed_bytes_max: own.max_decompressed_size as usize,
+    }
+}
