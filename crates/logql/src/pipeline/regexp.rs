@@ -1,7 +1,7 @@
 //! `| regexp`: the named groups of an expression become labels.
 
 use super::hints::Interest;
-use super::labels::{Flow, WorkingLabels};
+use super::labels::{Flow, WorkingLabels, go_text};
 use super::names::{NameId, sanitize};
 use model::labels::is_label_name;
 use model::pattern::compile_bytes;
@@ -47,7 +47,7 @@ impl Regexp {
         for (group, name) in &self.groups {
             let (start, end) = locations.get(*group).unwrap_or((0, 0));
             let Some(name) = labels.target_id(*name) else { continue };
-            match labels.extract(name, &String::from_utf8_lossy(&line[start..end])) {
+            match labels.extract(name, &go_text(&line[start..end])) {
                 Flow::Continue => {}
                 flow => return flow != Flow::Reject,
             }

@@ -45,9 +45,7 @@ impl Unwrapper {
         let value = match self.conversion {
             None => number::parse(text),
             Some(Conversion::Bytes) => bytes::parse(text).map(|v| v as f64),
-            Some(Conversion::Duration | Conversion::DurationSeconds) => {
-                duration::parse_go(text).map(seconds)
-            }
+            Some(Conversion::Duration | Conversion::DurationSeconds) => duration::parse_go(text).map(seconds),
         };
         if let Err(details) = &value {
             labels.set_error(SAMPLE_ERROR, details);
