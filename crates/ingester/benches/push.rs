@@ -40,8 +40,9 @@ async fn start(dir: &std::path::Path) -> Arc<Ingester> {
         stream_share: Arc::new(|| 1.0),
         sink: Arc::new(Discard),
         disk: Arc::new(FileSystem),
+        metrics: ingester::metrics::Metrics::new(&mut Default::default()),
     };
-    let ingester = Ingester::start(parts, &mut Default::default()).await.expect("a fresh directory");
+    let ingester = Ingester::start(parts).await.expect("a fresh directory");
     ingester.recovered().await;
     ingester
 }
@@ -94,7 +95,7 @@ fn cpu_seconds() -> f64 {
 }
 
 async fn throughput(out: &mut impl Write, lines: usize, concurrency: usize) {
-    let dir = tempfile::tempdir_in(".").expect("a directory");
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let ingester = start(dir.path()).await;
     let tenant = TenantId::parse("acme").expect("a tenant");
     let (batches, batch_bytes) = batches(48_000 / lines * 8, 64, lines);
@@ -122,7 +123,7 @@ async fn throughput(out: &mut impl Write, lines: usize, concurrency: usize) {
 }
 
 async fn idle_streams(out: &mut impl Write, count: usize) {
-    let dir = tempfile::tempdir_in(".").expect("a directory");
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let ingester = start(dir.path()).await;
     let tenant = TenantId::parse("acme").expect("a tenant");
     let mut before = 0;

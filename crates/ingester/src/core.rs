@@ -12,6 +12,7 @@ use crate::tenant::{Tenant, Tenants};
 use crate::wal::Wal;
 use crate::wal::segment::Hold;
 use model::{Batch, Labels, Result, StreamBatch};
+use parking_lot::Mutex;
 use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::{Budget, Reservation};
@@ -32,6 +33,8 @@ pub struct Core {
     pub metrics: Metrics,
     pub tenants: Tenants,
     pub wal: Wal,
+    /// Segments of earlier processes that are not, or not yet, in memory: they stay on disk.
+    pub unread: Mutex<Vec<Hold>>,
     pub seals: SealQueue,
     pub flushes: FlushQueue,
     pub shipments: Shipments,

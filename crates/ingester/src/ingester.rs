@@ -12,13 +12,11 @@ use crate::ship::{self, Shipments, ship_all};
 use crate::tenant::Tenants;
 use crate::wal::Wal;
 use crate::wal::disk::Disk;
-use crate::wal::segment::Hold;
 use crate::{select, sweep};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Error, Labels, Result, TenantId};
 use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use rpc::ingester::{PushOutcome, RecentRequest, RecentStream, StreamSize};
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
@@ -38,6 +36,7 @@ pub struct Parts {
     pub sink: Arc<dyn ChunkSink>,
     /// Where the log is written: [`crate::wal::disk::FileSystem`], or a test's.
     pub disk: Arc<dyn Disk>,
+    pub metrics: Metrics,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -56,16 +55,14 @@ pub struct Ingester {
     /// One permit for each push in progress.
     pushes: Arc<Semaphore>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    /// Segments that could not be read: kept on disk.
-    unread: Mutex<Vec<Hold>>,
 }
 
 impl Ingester {
     /// Opens the log and begins to replay it; reads are served at once, pushes from [`Ingester::recovered`] on.
     /// `Err` when settings are out of range or the log's directory cannot be used.
-    pub async fn start(parts: Parts, registry: &mut Registry) -> Result<Arc<Ingester>> {
+    pub async fn start(parts: Parts) -> Result<Arc<Ingester>> {
         parts.settings.check()?;
-        let metrics = Metrics::new(registry);
+        let metrics = parts.metrics;
         let (wal_settings, disk, wal_metrics) = (parts.settings.wal.clone(), parts.disk, metrics.clone());
         let open = tokio::task::spawn_blocking(move || Wal::open(&wal_settings, disk, &wal_metrics)).await;
         let (wal, old) = open.map_err(|e| Error::internal(format!("opening the write-ahead log: {e}")))??;
@@ -77,6 +74,7 @@ impl Ingester {
             sink: parts.sink,
             tenants: Tenants::default(),
             wal,
+            unread: Mutex::new(old),
             seals: SealQueue::start(&parts.settings, &metrics)?,
             flushes: FlushQueue::default(),
             shipments: Shipments::default(),
@@ -88,12 +86,12 @@ impl Ingester {
         });
         let pushes = Arc::new(Semaphore::new(core.settings.pushes_max));
         let phase = watch::Sender::new(Phase::Replaying);
-        let ingester = Arc::new(Ingester { core, phase, pushes, tasks: Mutex::default(), unread: Mutex::default() });
-        ingester.spawn_tasks(old);
+        let ingester = Arc::new(Ingester { core, phase, pushes, tasks: Mutex::default() });
+        ingester.spawn_tasks();
         Ok(ingester)
     }
 
-    fn spawn_tasks(self: &Arc<Self>, old: Vec<Hold>) {
+    fn spawn_tasks(self: &Arc<Self>) {
         let core = &self.core;
         let mut tasks: Vec<_> =
             (0..core.settings.concurrent_flushes).map(|_| tokio::spawn(flush::work(core.clone()))).collect();
@@ -101,9 +99,8 @@ impl Ingester {
         tasks.push(tokio::spawn(sweep::work(core.clone())));
         let (weak, core) = (Arc::downgrade(self), core.clone());
         tasks.push(tokio::spawn(async move {
-            let unread = recover_aside(core, old).await;
+            recover_aside(core).await;
             if let Some(ingester) = weak.upgrade() {
-                ingester.unread.lock().extend(unread);
                 ingester.phase.send_if_modified(|phase| {
                     let replayed = *phase == Phase::Replaying;
                     if replayed {
@@ -138,7 +135,9 @@ impl Ingester {
     /// Takes no more pushes and ends those in progress; with `flush`, stores and ships everything and returns when that
     /// is done, however long it takes. Without, what is not stored is left to the log.
     pub async fn shutdown(&self, flush: bool) -> Result<()> {
-        self.recovered().await;
+        if flush {
+            self.recovered().await;
+        }
         self.phase.send_replace(Phase::Stopping);
         let all = u32::try_from(self.core.settings.pushes_max).unwrap_or(u32::MAX);
         let _drained = self.pushes.acquire_many(all).await;
@@ -206,7 +205,10 @@ async fn push(core: Arc<Core>, tenant: TenantId, batch: Batch, _permit: OwnedSem
     let admitted = admit(&core, &tenant, &batch)?;
     if !admitted.batch.is_empty() {
         let logged = core.wal.append(tenant.id.clone(), admitted.batch.clone()).await;
-        let hold = logged.inspect_err(|_| core.pressure.notify_one())?;
+        if logged.is_err() || core.wal.is_short() {
+            core.pressure.notify_one();
+        }
+        let hold = logged?;
         let cut = core.apply(&tenant, &admitted.batch, &admitted.streams, &hold, memory)?;
         core.seals.submit(cut).await;
     }

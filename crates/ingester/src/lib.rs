@@ -13,7 +13,7 @@ pub mod flush;
 mod head;
 mod index;
 pub mod ingester;
-mod metrics;
+pub mod metrics;
 mod order;
 mod rates;
 mod recover;

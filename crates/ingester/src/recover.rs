@@ -13,11 +13,10 @@ use std::time::Duration;
 /// How long replay waits for flushes to free memory before it looks again.
 const MEMORY_POLL: Duration = Duration::from_millis(20);
 
-/// Blocks; returns the segments that could not be read, which stay on disk for as long as they are held.
-pub fn recover(core: &Core, segments: Vec<Hold>) -> Vec<Hold> {
+/// Blocks. A segment that cannot be read, or that a stop comes before, stays in `unread` and so on disk.
+pub fn recover(core: &Core) {
     core.metrics.wal_replay_active.set(1);
-    let mut unread = vec![];
-    // Each hold is let go when its segment is in memory, and not before: the log goes from the oldest on.
+    let segments = core.unread.lock().clone();
     for hold in segments {
         let path = hold.segment().path.display().to_string();
         let outcome = replay(
@@ -31,14 +30,15 @@ pub fn recover(core: &Core, segments: Vec<Hold>) -> Vec<Hold> {
         if core.stop.is_cancelled() {
             break;
         }
-        if let Err(e) = outcome {
-            core.metrics.wal_corruptions.inc();
-            tracing::error!(segment = %path, error = %e, "a segment of the write-ahead log is not replayed; it is kept");
-            unread.push(hold);
+        match outcome {
+            Ok(()) => core.unread.lock().retain(|h| h.segment().sequence != hold.segment().sequence),
+            Err(e) => {
+                core.metrics.wal_corruptions.inc();
+                tracing::error!(segment = %path, error = %e, "a segment of the log is not replayed; it is kept");
+            }
         }
     }
     core.metrics.wal_replay_active.set(0);
-    unread
 }
 
 fn take(core: &Core, tenant: &TenantId, batch: &Batch, hold: &Hold) -> Result<()> {
@@ -81,13 +81,8 @@ fn reserve(core: &Core, bytes: u64) -> Option<Reservation> {
 }
 
 /// [`recover`] on a thread that may block.
-pub async fn recover_aside(core: Arc<Core>, segments: Vec<Hold>) -> Vec<Hold> {
-    let kept = segments.clone();
-    match tokio::task::spawn_blocking(move || recover(&core, segments)).await {
-        Ok(unread) => unread,
-        Err(e) => {
-            tracing::error!(error = %e, "replay ended early; the log is kept");
-            kept
-        }
+pub async fn recover_aside(core: Arc<Core>) {
+    if let Err(e) = tokio::task::spawn_blocking(move || recover(&core)).await {
+        tracing::error!(error = %e, "replay ended early; the log is kept");
     }
 }

@@ -8,6 +8,7 @@ use format::ChunkRef;
 use model::TenantId;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// References in one call.
 const ENTRIES_MAX: usize = 10_000;
@@ -26,6 +27,8 @@ pub struct Shipments {
     waiting: Mutex<Vec<Shipment>>,
     /// One batch at a time, so that who has the turn knows that all before is shipped.
     turn: tokio::sync::Mutex<()>,
+    /// The log is short: ship before the interval is over.
+    pub hurry: Notify,
 }
 
 impl Shipments {
@@ -64,7 +67,10 @@ pub async fn work(core: Arc<Core>) {
     let stop = core.stop.clone();
     let work = async {
         loop {
-            tokio::time::sleep(core.settings.index_ship_interval).await;
+            tokio::select! {
+                () = tokio::time::sleep(core.settings.index_ship_interval) => {}
+                () = core.shipments.hurry.notified() => {}
+            }
             ship_all(&core).await;
         }
     };

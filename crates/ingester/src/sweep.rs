@@ -16,7 +16,7 @@ use std::time::Duration;
 const MEMORY_HIGH: f64 = 0.8;
 const MEMORY_LOW: f64 = 0.6;
 /// The least time between two sweeps that pressure asks for.
-const PRESSURE_PAUSE: Duration = Duration::from_millis(50);
+const PRESSURE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Sweeps until the ingester stops.
 pub async fn work(core: Arc<Core>) {
@@ -51,6 +51,9 @@ pub fn sweep(core: &Core) {
             }
             forget_idle(core, &tenant, &stream, now_ns);
         }
+    }
+    if overdue.is_some() {
+        core.shipments.hurry.notify_one();
     }
     core.tenants.forget_empty(&core.metrics);
     relieve_memory(core);

@@ -9,6 +9,8 @@ use support::*;
 const A: &str = r#"{app="a"}"#;
 
 type Push<'a> = &'a [(i64, &'a str)];
+/// Pushes, what is kept of them, and the reasons and counts of what is refused.
+type Case<'a> = (&'a [Push<'a>], Push<'a>, &'a [(&'a str, u64)]);
 
 async fn check(world: &World, pushes: &[Push<'_>], kept: Push<'_>, reasons: &[(&str, u64)]) {
     let node = world.ready().await;
@@ -29,7 +31,7 @@ async fn check(world: &World, pushes: &[Push<'_>], kept: Push<'_>, reasons: &[(&
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_are_taken_by_loki_s_rule_of_order_and_each_once() {
-    let cases: &[(&[Push<'_>], Push<'_>, &[(&str, u64)])] = &[
+    let cases: &[Case<'_>] = &[
         (&[&[(0, "a"), (1, "b")]], &[(0, "a"), (1, "b")], &[]),
         (&[&[(0, "a"), (0, "a"), (0, "b"), (1, "a")]], &[(0, "a"), (0, "b"), (1, "a")], &[]),
         (&[&[(0, "a")], &[(0, "a")]], &[(0, "a")], &[]),

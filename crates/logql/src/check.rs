@@ -1,5 +1,4 @@
 //! What a well-formed query may still not say: checks of meaning, made before any data are read.
-//! Templates belong to the pipeline, which hands its compiler in as a [`TemplateCheck`].
 
 pub mod aggregations;
 pub mod captures;
@@ -11,79 +10,54 @@ use crate::ast::{
     Expr, LabelFilter, LabelFormat, LineFilter, LineOp, LineOperand, LogExpr, LogRange, MetricExpr, Stage,
 };
 use crate::parse::ParseError;
+use crate::pipeline::template;
 use model::pattern;
 use std::collections::HashSet;
 
-/// Compiles templates to see whether they can be; the error is Go's text
-/// (`template: line:1: unclosed action`), without what stage it is in.
-pub trait TemplateCheck {
-    fn check_line(&self, template: &str) -> Result<(), String>;
-    fn check_label(&self, label: &str, template: &str) -> Result<(), String>;
-}
-
-/// Accepts every template.
-struct NoTemplates;
-
-impl TemplateCheck for NoTemplates {
-    fn check_line(&self, _: &str) -> Result<(), String> {
-        Ok(())
-    }
-    fn check_label(&self, _: &str, _: &str) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-/// Every stage of `expr` can work, templates aside.
-pub fn check(expr: &Expr) -> Result<(), ParseError> {
-    check_with(expr, &NoTemplates)
-}
-
 /// Every stage of `expr` can work; the first that cannot is named.
-pub fn check_with(expr: &Expr, templates: &dyn TemplateCheck) -> Result<(), ParseError> {
+pub fn check(expr: &Expr) -> Result<(), ParseError> {
     match expr {
-        Expr::Log(log) => check_log(log, templates),
-        Expr::Metric(metric) => check_metric(metric, templates),
+        Expr::Log(log) => check_log(log),
+        Expr::Metric(metric) => check_metric(metric),
     }
 }
 
 /// Recursion is bounded by [`crate::parse::DEPTH_MAX`].
-fn check_metric(expr: &MetricExpr, templates: &dyn TemplateCheck) -> Result<(), ParseError> {
+fn check_metric(expr: &MetricExpr) -> Result<(), ParseError> {
     match expr {
         MetricExpr::Literal(_) | MetricExpr::Vector(_) => Ok(()),
-        MetricExpr::Range(range) => check_range(&range.range, templates),
-        MetricExpr::Aggregate(aggregate) => check_metric(&aggregate.inner, templates),
+        MetricExpr::Range(range) => check_range(&range.range),
+        MetricExpr::Aggregate(aggregate) => check_metric(&aggregate.inner),
         MetricExpr::Binary(binary) => {
-            check_metric(&binary.left, templates)?;
-            check_metric(&binary.right, templates)
+            check_metric(&binary.left)?;
+            check_metric(&binary.right)
         }
-        MetricExpr::LabelReplace(replace) => check_metric(&replace.inner, templates),
+        MetricExpr::LabelReplace(replace) => check_metric(&replace.inner),
         MetricExpr::Variants { variants, of } => {
-            variants.iter().try_for_each(|v| check_metric(v, templates))?;
-            check_range(of, templates)
+            variants.iter().try_for_each(check_metric)?;
+            check_range(of)
         }
     }
 }
 
-fn check_range(range: &LogRange, templates: &dyn TemplateCheck) -> Result<(), ParseError> {
-    check_log(&range.log, templates)?;
+fn check_range(range: &LogRange) -> Result<(), ParseError> {
+    check_log(&range.log)?;
     let filters = range.unwrap.iter().flat_map(|u| &u.filters);
-    filters.into_iter().try_for_each(|f| check_stage(&Stage::LabelFilter(f.clone()), templates))
+    filters.into_iter().try_for_each(|f| check_stage(&Stage::LabelFilter(f.clone())))
 }
 
-fn check_log(log: &LogExpr, templates: &dyn TemplateCheck) -> Result<(), ParseError> {
-    log.stages.iter().try_for_each(|stage| check_stage(stage, templates))
+fn check_log(log: &LogExpr) -> Result<(), ParseError> {
+    log.stages.iter().try_for_each(check_stage)
 }
 
-fn check_stage(stage: &Stage, templates: &dyn TemplateCheck) -> Result<(), ParseError> {
+fn check_stage(stage: &Stage) -> Result<(), ParseError> {
     let checked = match stage {
         Stage::LineFilter(filter) => check_line_filter(filter),
         Stage::Json(fields) => fields.iter().try_for_each(|f| expressions::check_json(&f.expression)),
         Stage::Logfmt { fields, .. } => fields.iter().try_for_each(|f| expressions::check_logfmt(&f.expression)),
         Stage::LabelFilter(filter) => check_label_filter(filter),
-        Stage::LineFormat(template) => {
-            templates.check_line(template).map_err(|why| format!("invalid line template: {why}"))
-        }
-        Stage::LabelFormat(formats) => check_label_format(formats, templates),
+        Stage::LineFormat(text) => template::check("line", text).map_err(|why| format!("invalid line template: {why}")),
+        Stage::LabelFormat(formats) => check_label_format(formats),
         // Regexp and pattern were checked as they were read: Loki refuses them without naming the stage.
         Stage::Regexp(_) | Stage::Pattern(_) | Stage::Unpack | Stage::Decolorize | Stage::Drop(_) | Stage::Keep(_) => {
             Ok(())
@@ -118,7 +92,7 @@ fn check_label_filter(filter: &LabelFilter) -> Result<(), String> {
     }
 }
 
-fn check_label_format(formats: &[LabelFormat], templates: &dyn TemplateCheck) -> Result<(), String> {
+fn check_label_format(formats: &[LabelFormat]) -> Result<(), String> {
     let mut targets = HashSet::new();
     for format in formats {
         let (LabelFormat::Rename { to, .. } | LabelFormat::Template { to, .. }) = format;
@@ -128,8 +102,8 @@ fn check_label_format(formats: &[LabelFormat], templates: &dyn TemplateCheck) ->
         if !targets.insert(to) {
             return Err(format!("multiple label name '{to}' not allowed in a single format operation"));
         }
-        if let LabelFormat::Template { to, template } = format {
-            templates.check_label(to, template).map_err(|why| format!("invalid template for label '{to}': {why}"))?;
+        if let LabelFormat::Template { to, template: text } = format {
+            template::check("label", text).map_err(|why| format!("invalid template for label '{to}': {why}"))?;
         }
     }
     Ok(())

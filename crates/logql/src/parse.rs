@@ -1,5 +1,5 @@
 //! From the text of a query to its tree. What is refused here is refused in Loki's words, with the place.
-//! It must not know how a query is evaluated, nor compile templates: see [`crate::check::check_with`].
+//! It must not know how a query is evaluated.
 
 mod cursor;
 mod error;
@@ -41,7 +41,7 @@ pub enum Breadth {
     Any,
 }
 
-/// A query whose parts can all work. Templates are not compiled; [`check::check_with`] takes a hook for them.
+/// A query whose parts can all work.
 pub fn parse(query: &str) -> Result<Expr, ParseError> {
     let expr = parse_syntax(query)?;
     check::check(&expr)?;

@@ -76,8 +76,7 @@ fn refusal(case: &Case) -> Option<String> {
 
 /// Whether the recorded message came from parsing and not from a later step.
 fn is_parse_message(body: &str) -> bool {
-    // Templates are compiled by the pipeline.
-    (body.starts_with("parse error") && !body.contains("template:")) || body == "only label matchers are supported"
+    body.starts_with("parse error") || body == "only label matchers are supported"
 }
 
 fn message(body: &Value) -> &str {

@@ -6,7 +6,9 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use runtime::metrics::{Family, Gauge, Histogram, Metrics};
+use futures::FutureExt;
+use runtime::metrics::{Counter, Family, Gauge, Histogram, Metrics};
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 type RequestLabels = Vec<(&'static str, String)>;
@@ -16,11 +18,14 @@ type RequestLabels = Vec<(&'static str, String)>;
 pub struct Requests {
     seconds: Family<RequestLabels, Histogram, fn() -> Histogram>,
     inflight: Family<RequestLabels, Gauge>,
+    panics: Counter,
 }
 
 impl Requests {
-    pub fn new(metrics: &Metrics) -> Self {
+    /// A panic in a handler counts in `panics`, and is a 500.
+    pub fn new(metrics: &Metrics, panics: Counter) -> Self {
         Requests {
+            panics,
             seconds: metrics.request_seconds("request_duration_seconds", "Time (in seconds) spent serving requests"),
             inflight: metrics.gauges("inflight_requests", "Current number of inflight requests"),
         }
@@ -64,7 +69,11 @@ async fn measure(State(requests): State<Requests>, request: Request, next: Next)
     let websocket = request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
     let inflight = Inflight::new(&requests, vec![("method", method.clone()), ("route", route.clone())]);
     let start = Instant::now();
-    let response = next.run(request).await;
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+        requests.panics.inc();
+        tracing::error!(route, "a request's handler panicked");
+        (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").into_response()
+    });
     let seconds = start.elapsed().as_secs_f64();
     drop(inflight);
     let labels = vec![
@@ -118,6 +127,19 @@ fn method_label(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let panics = Counter::default();
+        async fn broken() {
+            panic!("a bug")
+        }
+        let routes = Router::new().route("/broken", axum::routing::get(broken));
+        let server = server(routes, Requests::new(&Metrics::default(), panics.clone()));
+        let request = Request::builder().uri("/broken").body(axum::body::Body::empty()).unwrap();
+        let response = tower::ServiceExt::oneshot(server, request).await.unwrap();
+        assert_eq!((response.status(), panics.get()), (StatusCode::INTERNAL_SERVER_ERROR, 1));
+    }
 
     #[test]
     fn routes_have_lokis_labels() {

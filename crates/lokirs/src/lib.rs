@@ -10,5 +10,6 @@ pub mod log;
 pub mod members;
 pub mod node;
 pub mod overrides;
+pub mod roles;
 pub mod services;
 pub mod targets;

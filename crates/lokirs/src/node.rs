@@ -6,7 +6,8 @@ use crate::http::{self, Requests};
 use crate::log::LogLevel;
 use crate::overrides;
 use crate::services::Services;
-use crate::targets::{self, Role};
+use crate::roles;
+use crate::targets;
 use axum::Router;
 use cluster::members::{Members, StaticMembers};
 use futures::future::BoxFuture;
@@ -39,6 +40,8 @@ pub struct Base {
     pub limits: Arc<Overrides>,
     pub services: Services,
     pub members: Arc<dyn Members>,
+    /// Our id among the members.
+    pub id: String,
 }
 
 /// What roles add to the process.
@@ -79,11 +82,9 @@ impl Node {
     /// Builds the roles of the configuration and opens both listeners; requests are served from here on.
     pub async fn assemble(config: Config, keys: Arc<Keys>, log_level: LogLevel) -> Result<Node, String> {
         let base = base(&config, keys)?;
-        let roles = targets::roles(&config.settings.target);
+        let chosen = targets::roles(&config.settings.target);
         let mut parts = Parts::default();
-        for role in &roles {
-            add_role(*role, &base, &mut parts);
-        }
+        roles::add(&chosen, &base, &mut parts).await?;
         let Base { settings, metrics, services, tasks, .. } = base;
         let admin = Admin {
             services: services.clone(),
@@ -93,7 +94,7 @@ impl Node {
             defaults: Arc::new(Settings::default().write()),
         };
         let routes = admin.router().merge(parts.http).merge(http::gated(parts.writes, services.clone()));
-        let routes = http::server(routes, Requests::new(&metrics));
+        let routes = http::server(routes, Requests::new(&metrics, tasks.panics()));
         let listeners = tasks.child();
         let gauges = ConnectionGauges::new(&metrics);
         let (http, grpc) = (bind_http(&settings, &gauges).await?, bind_grpc(&settings, &gauges).await?);
@@ -101,7 +102,7 @@ impl Node {
         let (http_address, grpc_address) = (address(&http)?, address(&grpc)?);
         listeners.spawn("http listener", http.serve(routes, listeners.stopping()));
         listeners.spawn("grpc listener", grpc.serve(parts.grpc.into_axum_router(), listeners.stopping()));
-        tracing::info!(version = VERSION, http = %http_address, grpc = %grpc_address, roles = ?roles, "lokirs started");
+        tracing::info!(version = VERSION, http = %http_address, grpc = %grpc_address, roles = ?chosen, "lokirs started");
         let shutdown_delay = settings.shutdown_delay;
         Ok(Node { services, shutdown_delay, tasks, listeners, stops: parts.stops, http_address, grpc_address })
     }
@@ -169,13 +170,9 @@ fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
         memory,
         limits,
         services: Services::default(),
+        id: crate::members::own_id(&config.settings),
         members,
     })
-}
-
-/// Adds one role's routes, calls and way to stop. Roles come bottom up: what is called is there before its caller.
-fn add_role(role: Role, base: &Base, _parts: &mut Parts) {
-    base.services.add(role.name()).running();
 }
 
 async fn bind_http(settings: &Settings, gauges: &ConnectionGauges) -> Result<Listener, String> {

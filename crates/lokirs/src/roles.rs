@@ -12,13 +12,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Adds the roles' routes, calls and ways to stop to `parts`.
-pub fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Result<(), String> {
+pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Result<(), String> {
     let stores = stores::Stores::open(base)?;
     let reads = roles.contains(&Role::Querier) || roles.contains(&Role::QueryFrontend);
     let reader = if reads { Some(stores.reader(base)?) } else { None };
     let mut local: Option<Arc<dyn Ingester>> = None;
     if roles.contains(&Role::Ingester) {
-        local = Some(write::ingester(base, &stores, reader.clone(), parts)?);
+        local = Some(write::ingester(base, &stores, reader.clone(), parts).await?);
     }
     let ring = Arc::new(ring::IngesterRing::new(base, local));
     if roles.contains(&Role::Distributor) {

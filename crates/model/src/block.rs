@@ -117,6 +117,10 @@ impl<'a> Metadata<'a> {
         }
         numbers / 2
     }
+    /// The size of the pairs as numbers, which costs nothing to tell.
+    pub fn encoded_bytes(&self) -> usize {
+        self.pairs.len()
+    }
     /// Name and value of each pair. A number without a symbol reads as "", and a pair without a name is left out:
     /// Loki's delete rewrites leave such pairs behind.
     pub fn iter(&self) -> MetadataIter<'a> {

@@ -36,11 +36,46 @@ pub fn uvarint(buf: &mut &[u8]) -> Option<u64> {
         *buf = rest;
         return Some(u64::from(*first));
     }
-    let mut v = 0u64;
-    for (i, &b) in buf.iter().enumerate().take(10) {
-        if i == 9 && b > 1 {
-            return None;
+    if let Some(word) = buf.first_chunk::<8>() {
+        let word = u64::from_le_bytes(*word);
+        let last_bytes = !word & CONTINUATION_BITS;
+        if last_bytes != 0 {
+            let len = last_bytes.trailing_zeros() as usize / 8 + 1;
+            *buf = &buf[len..];
+            return Some(pack(word & (u64::MAX >> (64 - 8 * len))));
         }
+        // Nine bytes: a timestamp in nanoseconds. Ten hold one more bit.
+        let low = pack(word);
+        return match (buf.get(8).copied()?, buf.get(9).copied()) {
+            (ninth @ ..0x80, _) => {
+                *buf = &buf[9..];
+                Some(low | u64::from(ninth) << 56)
+            }
+            (ninth, Some(tenth @ 0..=1)) => {
+                *buf = &buf[10..];
+                Some(low | u64::from(ninth & 0x7f) << 56 | u64::from(tenth) << 63)
+            }
+            _ => None,
+        };
+    }
+    short_uvarint(buf)
+}
+
+const CONTINUATION_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// The seven low bits of each byte, together.
+#[inline]
+fn pack(bytes: u64) -> u64 {
+    let v = bytes & !CONTINUATION_BITS;
+    let v = (v & 0x007f_007f_007f_007f) | ((v & 0x7f00_7f00_7f00_7f00) >> 1);
+    let v = (v & 0x0000_3fff_0000_3fff) | ((v & 0x3fff_0000_3fff_0000) >> 2);
+    (v & 0x0000_0000_0fff_ffff) | ((v & 0x0fff_ffff_0000_0000) >> 4)
+}
+
+/// Of fewer than eight bytes.
+fn short_uvarint(buf: &mut &[u8]) -> Option<u64> {
+    let mut v = 0u64;
+    for (i, &b) in buf.iter().enumerate() {
         v |= u64::from(b & 0x7f) << (7 * i);
         if b < 0x80 {
             *buf = &buf[i + 1..];
@@ -89,7 +124,20 @@ mod tests {
                 assert_eq!(varint(&mut &out[..cut]), None, "truncated at {cut}");
             }
         }
+        for shift in 0..64 {
+            for v in [1u64 << shift, (1u64 << shift) - 1, u64::MAX >> shift, 0x5555_5555_5555_5555 >> shift] {
+                for after in [0, 1, 12] {
+                    let mut out = vec![];
+                    put_uvarint(&mut out, v);
+                    out.resize(out.len() + after, 0xff);
+                    let mut buf = out.as_slice();
+                    assert_eq!((uvarint(&mut buf), buf.len()), (Some(v), after));
+                }
+            }
+        }
         assert_eq!(uvarint(&mut [0xffu8; 11].as_slice()), None);
+        let too_large = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2];
+        assert_eq!(uvarint(&mut too_large.as_slice()), None);
         assert_eq!(bytes(&mut [5u8, b'a'].as_slice()), None, "a length past the end");
     }
 }

@@ -48,6 +48,11 @@ impl Metrics {
         Metrics { namespace: namespace.into(), registry: Arc::default() }
     }
 
+    /// For crates that name their metrics in full.
+    pub fn with_registry<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
+        register(&mut self.registry.lock())
+    }
+
     /// Names have no namespace and counters no `_total`: `ingester_chunks_flushed`.
     pub fn register<M: Metric>(&self, name: &str, help: &str, metric: M) {
         self.registry.lock().register(format!("{}_{name}", self.namespace), help.trim_end_matches('.'), metric);

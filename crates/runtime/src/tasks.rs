@@ -69,6 +69,11 @@ impl Tasks {
         self.stop.clone()
     }
 
+    /// `loki_panic_total`, for panics that are caught elsewhere.
+    pub fn panics(&self) -> Counter {
+        self.panics.clone()
+    }
+
     /// Tells every task to stop and waits for them. The names of those that still run after `within` come back.
     pub async fn stop(&self, within: Duration) -> Vec<&'static str> {
         self.stop.cancel();

@@ -83,11 +83,13 @@ impl Wal {
         self.segments.bytes()
     }
 
-    /// Above three quarters of the budget: the newest segment that must go for the log to shrink to half of it.
+    /// Whether the log has grown to three quarters of its budget.
+    pub fn is_short(&self) -> bool {
+        self.segments.bytes() > self.budget_bytes / 4 * 3
+    }
+
+    /// When the log is short: the newest segment that must go for it to shrink to half of its budget.
     pub fn overdue(&self) -> Option<u64> {
-        if self.segments.bytes() <= self.budget_bytes / 4 * 3 {
-            return None;
-        }
-        self.segments.newest_of_excess(self.budget_bytes / 2)
+        self.is_short().then(|| self.segments.newest_of_excess(self.budget_bytes / 2)).flatten()
     }
 }

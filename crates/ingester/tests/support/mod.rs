@@ -193,8 +193,9 @@ impl World {
             stream_share: Arc::new(|| 1.0),
             sink: self.store.clone(),
             disk: self.disk.clone(),
+            metrics: ingester::metrics::Metrics::new(&mut registry),
         };
-        let ingester = Ingester::start(parts, &mut registry).await.unwrap();
+        let ingester = Ingester::start(parts).await.unwrap();
         Node { ingester, registry }
     }
 

@@ -1,5 +1,6 @@
 //! The texts of a metric query's errors, as Loki words them, and when a series' error is one.
 
+use super::vector::with_label;
 use model::{Error, Kind, Labels, Result};
 
 pub const ERROR_LABEL: &str = "__error__";
@@ -15,10 +16,11 @@ pub(crate) fn check_series(labels: &Labels) -> Result<()> {
     let is_preserved = |error| labels.get(PRESERVE_ERROR_LABEL).is_some() && PRESERVED.contains(&error);
     match labels.get(ERROR_LABEL) {
         Some(error) if !error.is_empty() && !is_preserved(error) => Err(Error::invalid(format!(
-            "pipeline error: '{error}' for series: '{labels}'.\n\
+            "pipeline error: '{error}' for series: '{}'.\n\
              Use a label filter to intentionally skip this error. (e.g | {ERROR_LABEL}!=\"{error}\").\n\
              To skip all potential errors you can match empty errors.(e.g {ERROR_LABEL}=\"\")\n\
-             The label filter can also be specified after unwrap. (e.g | unwrap latency | {ERROR_LABEL}=\"\" )\n"
+             The label filter can also be specified after unwrap. (e.g | unwrap latency | {ERROR_LABEL}=\"\" )\n",
+            with_label(labels, PRESERVE_ERROR_LABEL, "")
         ))),
         _ => Ok(()),
     }

@@ -38,7 +38,9 @@ fn node(expr: &MetricExpr, context: &Context<'_>) -> Result<Value> {
             let right = node(&binary.right, context)?;
             return vector::binary::apply(binary, left, right);
         }
-        MetricExpr::LabelReplace(replace) => vector::label_replace::apply(replace, series_of(&replace.inner, context)?)?,
+        MetricExpr::LabelReplace(replace) => {
+            vector::label_replace::apply(replace, series_of(&replace.inner, context)?)?
+        }
         MetricExpr::Variants { variants, .. } => variants_of(variants, context)?,
     };
     Ok(Value::Series(series))
@@ -127,9 +129,7 @@ fn matrix(series: Vec<StepSeries>, context: &Context<'_>) -> Result<QueryValue> 
         // Adding zero makes a negative zero positive, which is how Loki prints it.
         points.into_iter().map(|(step, value)| (context.grid.time_ns(step as usize), value + 0.0)).collect()
     };
-    Ok(QueryValue::Matrix(
-        series.into_iter().map(|s| Series { labels: s.labels, points: points(s.points) }).collect(),
-    ))
+    Ok(QueryValue::Matrix(series.into_iter().map(|s| Series { labels: s.labels, points: points(s.points) }).collect()))
 }
 
 fn limit_series(series: &mut Vec<StepSeries>, context: &Context<'_>) -> Result<()> {

@@ -172,7 +172,7 @@ mod tests {
                 let expected = holds(ts);
                 assert!(pane.contains(ts), "{ts} {pane:?}");
                 assert_eq!(pane.is_outside(), expected.is_empty(), "{ts} {pane:?}");
-                assert_eq!(windows.span().contains(ts) || expected.is_empty(), true);
+                assert!(windows.span().contains(ts) || expected.is_empty(), "{ts}");
                 if let (Some(first), Some(last)) = (expected.first(), expected.last()) {
                     assert_eq!((pane.first, pane.last), (*first, *last), "{ts}");
                 }

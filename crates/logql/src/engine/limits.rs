@@ -142,7 +142,9 @@ mod tests {
 
     #[test]
     fn durations_print_as_prometheus_prints_them() {
-        for (seconds, text) in [(0, "0s"), (1860, "31m"), (3600, "1h"), (5400, "1h30m"), (604_800, "1w"), (694_800, "8d1h")] {
+        for (seconds, text) in
+            [(0, "0s"), (1860, "31m"), (3600, "1h"), (5400, "1h30m"), (604_800, "1w"), (694_800, "8d1h")]
+        {
             assert_eq!(duration_text(seconds * 1_000_000_000), text);
         }
     }

@@ -21,10 +21,10 @@ const ENTRY_BYTES: usize = 256;
 pub(crate) fn evaluate(log: &LogExpr, params: &Params, context: &Context<'_>) -> Result<Vec<LogStream>> {
     let Time::Range { start_ns, end_ns, .. } = params.time else { return Err(errors::log_query_as_instant()) };
     let range = TimeRange::new(start_ns, end_ns);
+    let pipeline = Pipeline::compile(&log.stages, &Hints::default())?;
     if range.is_empty() || params.limit == 0 {
         return Ok(Vec::new());
     }
-    let pipeline = Pipeline::compile(&log.stages, &Hints::default())?;
     let selection = Selection { matchers: log.matchers.clone(), range, shard: None };
     let streams = collect(context.source.select(&selection)?.as_ref(), range, context.limits)?;
     context.tally.borrow_mut().stats.streams += streams.len() as u64;
@@ -61,7 +61,8 @@ fn collect(source: &dyn Streams, range: TimeRange, limits: &EngineLimits) -> Res
     while let Some(stream) = source.next() {
         limits.check_stop()?;
         let stream = stream?;
-        limits.reserve(size_of::<Stream>() + stream.blocks.len() * (size_of::<Arc<dyn Block>>() + size_of::<Work>()))?;
+        limits
+            .reserve(size_of::<Stream>() + stream.blocks.len() * (size_of::<Arc<dyn Block>>() + size_of::<Work>()))?;
         let (blocks, runs) = scan::runs(stream.blocks, range);
         if !runs.is_empty() {
             streams.push(Stream { labels: stream.labels, blocks, runs });

@@ -159,12 +159,11 @@ impl<'a> Merge<'a> {
         let before = ties.len();
         let mut kept: Vec<(usize, usize)> = Vec::with_capacity(before);
         for tie in ties.iter() {
-            let copy = kept.iter().filter(|k| k.0 != tie.0).any(|k| {
-                match (self.entry(k.0, k.1), self.entry(tie.0, tie.1)) {
+            let copy =
+                kept.iter().filter(|k| k.0 != tie.0).any(|k| match (self.entry(k.0, k.1), self.entry(tie.0, tie.1)) {
                     (Some(a), Some(b)) => a.line == b.line && a.metadata == b.metadata,
                     _ => false,
-                }
-            });
+                });
             if !copy {
                 kept.push(*tie);
             }

@@ -31,7 +31,7 @@ pub struct ScanStats {
     pub post_filter_lines: u64,
     /// Entries left out since another block has them.
     pub duplicates: u64,
-    /// Bytes of structured metadata names and values of the entries that were looked at.
+    /// Bytes of structured metadata, as encoded in blocks, of the entries that were looked at.
     pub metadata_bytes: u64,
 }
 
@@ -72,7 +72,8 @@ impl Tally {
     }
 
     pub fn into_warnings(self) -> Vec<String> {
-        let more = (self.warnings_left_out > 0).then(|| format!("and {} more parts could not be read", self.warnings_left_out));
+        let more = (self.warnings_left_out > 0)
+            .then(|| format!("and {} more parts could not be read", self.warnings_left_out));
         self.warnings.into_iter().chain(more).collect()
     }
 
@@ -94,7 +95,9 @@ impl Tally {
     }
 
     pub fn warn_malformed(&mut self, labels: &Labels, offset: usize) {
-        self.warn(format!("a block of stream {labels} is malformed from byte {offset} on: its later entries are missing"));
+        self.warn(format!(
+            "a block of stream {labels} is malformed from byte {offset} on: its later entries are missing"
+        ));
     }
 }
 
@@ -305,7 +308,7 @@ pub(crate) fn walk_block(
         return Ok(());
     };
     let mut entries = raw.entries();
-    let mut lines = 0;
+    let (mut lines, mut metadata_bytes) = (0, 0);
     let outcome = loop {
         let offset = entries.offset();
         let entry = match entries.try_next() {
@@ -336,10 +339,12 @@ pub(crate) fn walk_block(
                 continue;
             }
         }
+        metadata_bytes += entry.metadata.encoded_bytes() as u64;
         if let Err(error) = visit(tally, offset, entry) {
             break Err(error);
         }
     };
     tally.stats.lines += lines;
+    tally.stats.metadata_bytes += metadata_bytes;
     outcome
 }

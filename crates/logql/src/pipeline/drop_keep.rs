@@ -34,8 +34,10 @@ pub fn drop(selectors: &[Selector], labels: &mut WorkingLabels<'_>) {
 
 /// Errors stay, named or not.
 pub fn keep(selectors: &[Selector], labels: &mut WorkingLabels<'_>) {
+    let errors = [labels.find(ERROR), labels.find(ERROR_DETAILS)];
     let wanted = |id: NameId, value: &str| {
-        selectors.iter().any(|s| s.id == id && s.matcher.as_ref().is_none_or(|m| m.matches(value)))
+        errors.contains(&Some(id))
+            || selectors.iter().any(|s| s.id == id && s.matcher.as_ref().is_none_or(|m| m.matches(value)))
     };
     labels.retain(wanted);
 }

@@ -42,7 +42,8 @@ impl Hints {
         };
         names.extend(by.labels.iter().cloned());
         let preserve_error = !by.labels.is_empty() && names.iter().any(|n| n == ERROR);
-        let originals: Vec<SmolStr> = names.iter().filter_map(|n| n.strip_suffix(DUPLICATE_SUFFIX)).map(SmolStr::from).collect();
+        let originals: Vec<SmolStr> =
+            names.iter().filter_map(|n| n.strip_suffix(DUPLICATE_SUFFIX)).map(SmolStr::from).collect();
         names.extend(originals);
         names.sort();
         names.dedup();

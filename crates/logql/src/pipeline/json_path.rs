@@ -7,17 +7,8 @@ use super::json_scan::{self, Kind, Value};
 use super::labels::{Category, WorkingLabels};
 use super::names::NameId;
 use crate::ast::Extraction;
-use model::quote::unquote_prefix;
+use crate::check::expressions::{Step, parse_json_path};
 use model::{Error, Result};
-
-/// Steps in one path: more is a mistake, and walking a path recurses.
-pub const PATH_STEPS_MAX: usize = 64;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    Key(String),
-    Index(usize),
-}
 
 pub struct JsonPaths {
     names: Vec<NameId>,
@@ -45,8 +36,7 @@ impl JsonPaths {
     pub fn compile(fields: &[Extraction], interest: &mut Interest) -> Result<Self> {
         let mut paths = JsonPaths { names: Vec::new(), paths: Vec::new(), steps_max: 0 };
         for field in fields {
-            let path = parse(&field.expression)
-                .map_err(|e| Error::invalid(format!("cannot parse expression [{}]: {e}", field.expression)))?;
+            let path = parse_json_path(&field.expression).map_err(Error::invalid)?;
             paths.names.push(interest.name(&field.name));
             paths.steps_max = paths.steps_max.max(path.len());
             paths.paths.push(path);
@@ -142,7 +132,7 @@ impl Walk<'_, '_> {
         let open = self.scratch.keys.iter().take(levels);
         self.scratch.keys.len() >= levels
             && self.paths.paths[i].iter().zip(open).all(|(step, span)| match step {
-                Step::Key(key) => key.as_bytes() == self.key(*span),
+                Step::Field(key) => key.as_bytes() == self.key(*span),
                 Step::Index(_) => false,
             })
     }
@@ -217,7 +207,7 @@ fn descend<'a>(mut value: Value<'a>, steps: &[Step]) -> Option<Value<'a>> {
     for step in steps {
         value = match (step, value.kind) {
             (Step::Index(index), Kind::Array) => element(value.text, 0, *index)?,
-            (Step::Key(key), Kind::Object) => member(value.text, key)?,
+            (Step::Field(key), Kind::Object) => member(value.text, key)?,
             _ => return None,
         };
     }
@@ -240,116 +230,4 @@ fn member<'a>(data: &'a [u8], key: &str) -> Option<Value<'a>> {
         at = json_scan::next_token(data, at + 1)?;
     }
     None
-}
-
-/// Parses a path; the error is Loki's text.
-pub fn parse(text: &str) -> Result<Vec<Step>, String> {
-    let mut steps = Vec::new();
-    let mut rest = text.trim();
-    let mut after_dot = false;
-    while !rest.is_empty() {
-        let c = rest.chars().next().unwrap_or_default();
-        match c {
-            '[' if !after_dot => {
-                let (step, len) = bracket(&rest[1..])?;
-                steps.push(step);
-                rest = &rest[1 + len..];
-            }
-            '.' if !steps.is_empty() && !after_dot => {
-                after_dot = true;
-                rest = &rest[1..];
-            }
-            _ if (after_dot || steps.is_empty()) && is_field_char(c) && !c.is_ascii_digit() => {
-                let len = rest.find(|c| !is_field_char(c)).unwrap_or(rest.len());
-                steps.push(Step::Key(rest[..len].to_string()));
-                after_dot = false;
-                rest = &rest[len..];
-            }
-            _ => return Err(format!("syntax error: unexpected {}{}", token_name(c), expected(after_dot, &steps))),
-        }
-        if steps.len() > PATH_STEPS_MAX {
-            return Err("too many steps".into());
-        }
-        rest = rest.trim_start();
-    }
-    match after_dot || steps.is_empty() {
-        true => Err(format!("syntax error: unexpected $end{}", expected(after_dot, &steps))),
-        false => Ok(steps),
-    }
-}
-
-fn is_field_char(c: char) -> bool {
-    c == '_' || c.is_alphanumeric()
-}
-
-fn expected(after_dot: bool, steps: &[Step]) -> &'static str {
-    match (after_dot, steps.is_empty()) {
-        (true, _) => ", expecting FIELD",
-        (false, true) => ", expecting LSB or FIELD",
-        (false, false) => "",
-    }
-}
-
-fn token_name(c: char) -> &'static str {
-    match c {
-        '.' => "DOT",
-        '[' => "LSB",
-        ']' => "RSB",
-        '"' => "STRING",
-        c if c.is_ascii_digit() => "INDEX",
-        c if is_field_char(c) => "FIELD",
-        _ => "$end",
-    }
-}
-
-/// What stands after an opening bracket, and the length up to after the closing one.
-fn bracket(text: &str) -> Result<(Step, usize), String> {
-    let inner = text.trim_start();
-    let space = text.len() - inner.len();
-    let (step, len) = if inner.starts_with('"') {
-        let (key, len) = unquote_prefix(inner).ok_or("literal not terminated")?;
-        (Step::Key(key), len)
-    } else {
-        let len = inner.find(|c: char| !c.is_ascii_digit()).unwrap_or(inner.len());
-        let number = &inner[..len];
-        if number.is_empty() || inner[len..].starts_with('.') {
-            let c = if number.is_empty() { inner.chars().next().unwrap_or('$') } else { '$' };
-            return Err(format!("syntax error: unexpected {}, expecting STRING or INDEX", token_name(c)));
-        }
-        (Step::Index(number.parse().map_err(|_| "value out of range")?), len)
-    };
-    let tail = inner[len..].trim_start();
-    match tail.chars().next() {
-        Some(']') => Ok((step, space + inner.len() - tail.len() + 1)),
-        c => Err(format!("syntax error: unexpected {}, expecting RSB", token_name(c.unwrap_or('$')))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_parsed_with_loki_s_errors() {
-        let key = |k: &str| Step::Key(k.into());
-        for (text, path) in [
-            ("a", vec![key("a")]),
-            (" nested . x ", vec![key("nested"), key("x")]),
-            ("a[0].b[\"c d\"][12]", vec![key("a"), Step::Index(0), key("b"), key("c d"), Step::Index(12)]),
-            ("[\"ünï\"]", vec![key("ünï")]),
-        ] {
-            assert_eq!(parse(text), Ok(path), "{text}");
-        }
-        for (text, error) in [
-            ("[x]", "syntax error: unexpected FIELD, expecting STRING or INDEX"),
-            ("b..c", "syntax error: unexpected DOT, expecting FIELD"),
-            ("b[1.5]", "syntax error: unexpected $end, expecting STRING or INDEX"),
-            ("", "syntax error: unexpected $end, expecting LSB or FIELD"),
-        ] {
-            assert_eq!(parse(text).unwrap_err(), error);
-        }
-        for bad in ["a.", "a b", ".a", "a[", "a[\"b", "a[1", "9a", "a-b"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
 }

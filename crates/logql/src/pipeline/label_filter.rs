@@ -3,9 +3,10 @@
 use super::hints::ERROR;
 use super::ip::IpPattern;
 use super::labels::WorkingLabels;
-use super::units;
+use super::regex_bytes::simplify;
 use crate::ast::{self, CompareOp};
-use model::{Error, Matcher, Result};
+use crate::units::{bytes, duration, number};
+use model::{Error, MatchOp, Matcher, Result};
 use smol_str::SmolStr;
 
 pub const LABEL_FILTER_ERROR: &str = "LabelFilterErr";
@@ -14,10 +15,26 @@ pub enum LabelFilter {
     String(Matcher),
     /// Loki looks at the error, never at a label of that name.
     Error(Matcher),
-    Number { name: SmolStr, op: CompareOp, value: f64 },
-    Duration { name: SmolStr, op: CompareOp, value_ns: i64 },
-    Bytes { name: SmolStr, op: CompareOp, value: u64 },
-    Ip { name: SmolStr, negated: bool, pattern: IpPattern },
+    Number {
+        name: SmolStr,
+        op: CompareOp,
+        value: f64,
+    },
+    Duration {
+        name: SmolStr,
+        op: CompareOp,
+        value_ns: i64,
+    },
+    Bytes {
+        name: SmolStr,
+        op: CompareOp,
+        value: u64,
+    },
+    Ip {
+        name: SmolStr,
+        negated: bool,
+        pattern: IpPattern,
+    },
     And(Box<LabelFilter>, Box<LabelFilter>),
     Or(Box<LabelFilter>, Box<LabelFilter>),
 }
@@ -26,7 +43,7 @@ impl LabelFilter {
     pub fn compile(filter: &ast::LabelFilter) -> Result<Self> {
         Ok(match filter {
             ast::LabelFilter::String(m) if m.name == ERROR => LabelFilter::Error(m.clone()),
-            ast::LabelFilter::String(m) => LabelFilter::String(m.clone()),
+            ast::LabelFilter::String(m) => LabelFilter::String(simplified(m)?),
             ast::LabelFilter::Number { name, op, value } => {
                 LabelFilter::Number { name: name.clone(), op: *op, value: *value }
             }
@@ -41,29 +58,25 @@ impl LabelFilter {
                 negated: *negated,
                 pattern: IpPattern::parse(pattern).map_err(Error::invalid)?,
             },
-            ast::LabelFilter::And(a, b) => {
-                LabelFilter::And(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?))
-            }
-            ast::LabelFilter::Or(a, b) => {
-                LabelFilter::Or(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?))
-            }
+            ast::LabelFilter::And(a, b) => LabelFilter::And(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?)),
+            ast::LabelFilter::Or(a, b) => LabelFilter::Or(Box::new(Self::compile(a)?), Box::new(Self::compile(b)?)),
         })
     }
 
-    /// Whether the line stays. A value that cannot be converted leaves an error on the line, which stays, as does a line
-    /// that has an error already; a missing label fails every comparison except that of strings.
+    /// Whether the line stays. A line whose value cannot be converted stays, with an error unless it has one already; a
+    /// missing label fails every comparison except that of strings.
     pub fn process(&self, labels: &mut WorkingLabels<'_>) -> bool {
         match self {
             LabelFilter::String(matcher) => matcher.matches(labels.get(&matcher.name).unwrap_or("")),
             LabelFilter::Error(matcher) => matcher.matches(labels.error().unwrap_or("")),
             LabelFilter::Number { name, op, value } => {
-                converted(labels, name, |text| units::float(text).map(|v| compare(*op, &v, value)))
+                converted(labels, name, |text| number::parse(text).map(|v| compare(*op, &v, value)))
             }
             LabelFilter::Duration { name, op, value_ns } => {
-                converted(labels, name, |text| units::duration_ns(text).map(|v| compare(*op, &v, value_ns)))
+                converted(labels, name, |text| duration::parse_go(text).map(|v| compare(*op, &v, value_ns)))
             }
             LabelFilter::Bytes { name, op, value } => {
-                converted(labels, name, |text| units::bytes(text).map(|v| compare(*op, &v, value)))
+                converted(labels, name, |text| bytes::parse(text).map(|v| compare(*op, &v, value)))
             }
             LabelFilter::Ip { name, negated, pattern } => {
                 labels.has_error() || labels.get(name).is_some_and(|v| pattern.is_in(v.as_bytes()) != *negated)
@@ -77,16 +90,23 @@ impl LabelFilter {
     }
 }
 
-fn converted(labels: &mut WorkingLabels<'_>, name: &str, test: impl Fn(&str) -> Result<bool, String>) -> bool {
-    let has_error = labels.has_error();
-    let Some(text) = labels.get(name) else { return false };
-    if has_error {
-        return true;
+/// Loki simplifies the expression as it does those of line filters.
+fn simplified(matcher: &Matcher) -> Result<Matcher> {
+    let is_regex = matches!(matcher.op, MatchOp::Re | MatchOp::NotRe);
+    match is_regex.then(|| simplify(&matcher.value)).flatten() {
+        Some(simple) => Matcher::new(matcher.name.clone(), matcher.op, simple),
+        None => Ok(matcher.clone()),
     }
+}
+
+fn converted(labels: &mut WorkingLabels<'_>, name: &str, test: impl Fn(&str) -> Result<bool, String>) -> bool {
+    let Some(text) = labels.get(name) else { return false };
     match test(text) {
         Ok(stays) => stays,
         Err(details) => {
-            labels.set_error(LABEL_FILTER_ERROR, &details);
+            if !labels.has_error() {
+                labels.set_error(LABEL_FILTER_ERROR, &details);
+            }
             true
         }
     }

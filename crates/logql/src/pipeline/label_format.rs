@@ -1,7 +1,7 @@
 //! `| label_format`: renamed labels and labels made by templates.
 
 use super::hints::{ERROR, Interest};
-use super::labels::{Category, WorkingLabels};
+use super::labels::{Category, WorkingLabels, go_text};
 use super::line_format::TEMPLATE_ERROR;
 use super::names::NameId;
 use super::template::{Data, Template};
@@ -25,7 +25,9 @@ impl LabelFormat {
                 return Err(Error::invalid(format!("{to} cannot be formatted")));
             }
             if seen.contains(&to.as_str()) {
-                return Err(Error::invalid(format!("multiple label name '{to}' not allowed in a single format operation")));
+                return Err(Error::invalid(format!(
+                    "multiple label name '{to}' not allowed in a single format operation"
+                )));
             }
             seen.push(to);
             compiled.push(match format {
@@ -55,7 +57,7 @@ impl LabelFormat {
                     }
                     buffer.clear();
                     match template.execute(&Data { ts_ns, line, labels }, buffer) {
-                        Ok(()) => labels.set(Category::Parsed, *to, &String::from_utf8_lossy(buffer)),
+                        Ok(()) => labels.set(Category::Parsed, *to, &go_text(buffer)),
                         Err(details) => labels.set_error(TEMPLATE_ERROR, &details),
                     }
                 }

@@ -6,6 +6,7 @@ use super::names::{NameId, Names, content_hasher};
 use foldhash::quality::SeedableRandomState;
 use model::Labels;
 use model::block::Metadata;
+use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 
@@ -46,6 +47,16 @@ struct State {
 }
 
 impl State {
+    fn is_unchanged(&self) -> bool {
+        self.slots.is_empty() && self.deleted.is_empty()
+    }
+
+    /// Details whose error was dropped are seen only if the labels differ from the stream's in some other way.
+    fn shown_details(&self) -> Option<&Span> {
+        let has_error = self.error.as_ref().is_some_and(|e| !e.is_empty());
+        self.details.as_ref().filter(|d| !d.is_empty() && (has_error || !self.is_unchanged()))
+    }
+
     fn clear(&mut self) {
         self.slots.clear();
         self.deleted.clear();
@@ -235,9 +246,7 @@ impl<'p> WorkingLabels<'p> {
             }
         }
         let text = &self.text;
-        self.state
-            .slots
-            .retain(|s| keep(s.name, &text[s.value.start as usize..s.value.end as usize]));
+        self.state.slots.retain(|s| keep(s.name, &text[s.value.start as usize..s.value.end as usize]));
     }
 
     pub fn error(&self) -> Option<&str> {
@@ -369,7 +378,7 @@ impl<'p> WorkingLabels<'p> {
     /// Whether the final labels are the stream's.
     pub fn is_base(&self) -> bool {
         let s = &self.state;
-        s.slots.is_empty() && s.deleted.is_empty() && s.error.is_none() && s.details.is_none() && self.left_out().is_none()
+        s.is_unchanged() && !self.has_error() && self.left_out().is_none()
     }
 
     pub fn base(&self) -> &Labels {
@@ -391,7 +400,7 @@ impl<'p> WorkingLabels<'p> {
         let has_error = state.error.as_ref().is_some_and(|s| !s.is_empty());
         for slot in state.slots.iter().filter(|s| without != Some(s.name)) {
             let name = self.name(slot.name);
-            let hidden = (name == ERROR && has_error) || (name == ERROR_DETAILS && state.details.is_some());
+            let hidden = (name == ERROR && has_error) || (name == ERROR_DETAILS && state.shown_details().is_some());
             if !hidden {
                 f(slot.category, name, self.text(&slot.value));
             }
@@ -402,7 +411,7 @@ impl<'p> WorkingLabels<'p> {
                 f(Category::Parsed, PRESERVE_ERROR, "true");
             }
         }
-        if let Some(details) = state.details.as_ref().filter(|s| !s.is_empty()) {
+        if let Some(details) = state.shown_details() {
             f(Category::Parsed, ERROR_DETAILS, self.text(details));
         }
     }
@@ -422,8 +431,9 @@ impl<'p> WorkingLabels<'p> {
         for slot in slots.iter().filter(|s| without != Some(s.name)) {
             hash = hash.wrapping_add(label_hash(&self.hasher, self.names.get(slot.name).hash, self.text(&slot.value)));
         }
-        for (name, value) in [(ERROR, &self.state.error), (ERROR_DETAILS, &self.state.details)] {
-            if let Some(value) = value.as_ref().filter(|v| !v.is_empty()) {
+        let error = self.state.error.as_ref().filter(|e| !e.is_empty());
+        for (name, value) in [(ERROR, error), (ERROR_DETAILS, self.state.shown_details())] {
+            if let Some(value) = value {
                 hash = hash.wrapping_add(label_hash(&self.hasher, self.hasher.hash_one(name), self.text(value)));
             }
         }
@@ -457,6 +467,19 @@ impl<'p> WorkingLabels<'p> {
     pub fn intern(&mut self, name: &str) -> NameId {
         self.names.intern(name)
     }
+}
+
+/// Bytes as text: each byte that is no UTF-8 becomes one U+FFFD, as where Go reads a string rune by rune.
+pub fn go_text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+    }
+    Cow::Owned(text)
 }
 
 fn label_hash(hasher: &SeedableRandomState, name: u64, value: &str) -> u64 {

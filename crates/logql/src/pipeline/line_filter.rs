@@ -15,7 +15,7 @@ pub struct LineFilter {
 }
 
 enum Operand {
-    Literal(Finder<'static>),
+    Literal(Box<Finder<'static>>),
     Regex(Regex),
     Pattern(LinePattern),
     Ip(IpPattern),
@@ -26,7 +26,8 @@ enum Operand {
 impl LineFilter {
     pub fn compile(filter: &ast::LineFilter) -> Result<Self> {
         let negated = matches!(filter.op, LineOp::NotContains | LineOp::NotMatches | LineOp::NotPattern);
-        let operands = filter.operands.iter().map(|o| operand(filter.op, o)).collect::<Result<Vec<_>>>()?;
+        let is_chain = filter.operands.len() > 1;
+        let operands = filter.operands.iter().map(|o| operand(filter.op, o, is_chain)).collect::<Result<Vec<_>>>()?;
         Ok(LineFilter { negated, operands })
     }
 
@@ -36,9 +37,11 @@ impl LineFilter {
     }
 }
 
-fn operand(op: LineOp, operand: &LineOperand) -> Result<Operand> {
+/// In a chain of `|=` Loki takes the pattern of an `ip()` as text to be contained.
+fn operand(op: LineOp, operand: &LineOperand, is_chain: bool) -> Result<Operand> {
     let text = match operand {
         LineOperand::Text(text) => text,
+        LineOperand::Ip(text) if is_chain && op == LineOp::Contains => text,
         LineOperand::Ip(pattern) => {
             if !matches!(op, LineOp::Contains | LineOp::NotContains) {
                 return Err(Error::invalid("ip: invalid operation"));
@@ -48,7 +51,7 @@ fn operand(op: LineOp, operand: &LineOperand) -> Result<Operand> {
     };
     Ok(match op {
         LineOp::Contains | LineOp::NotContains if text.is_empty() => Operand::Always,
-        LineOp::Contains | LineOp::NotContains => Operand::Literal(Finder::new(text.as_bytes()).into_owned()),
+        LineOp::Contains | LineOp::NotContains => Operand::Literal(Box::new(Finder::new(text.as_bytes()).into_owned())),
         LineOp::Matches | LineOp::NotMatches => Operand::Regex(regex_bytes::line_filter(text)?),
         LineOp::Pattern | LineOp::NotPattern => Operand::Pattern(LinePattern::parse(text)?),
     })

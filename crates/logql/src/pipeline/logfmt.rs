@@ -5,6 +5,7 @@ use super::json_scan;
 use super::labels::{Category, Flow, WorkingLabels};
 use super::names::NameId;
 use crate::ast::Extraction;
+use crate::check::expressions::parse_logfmt_key;
 use model::{Error, Result};
 
 pub const LOGFMT_ERROR: &str = "LogfmtParserErr";
@@ -28,8 +29,7 @@ impl Logfmt {
         let fields = fields
             .iter()
             .map(|f| {
-                let key = key_expression(&f.expression)
-                    .map_err(|e| Error::invalid(format!("cannot parse expression [{}]: {e}", f.expression)))?;
+                let key = parse_logfmt_key(&f.expression).map_err(Error::invalid)?;
                 Ok((interest.name(&f.name), key))
             })
             .collect::<Result<_>>()?;
@@ -109,28 +109,6 @@ impl Logfmt {
 
 fn quote_byte(b: u8) -> String {
     format!("'{}'", b as char)
-}
-
-/// The key that `a`, `"a"` names.
-fn key_expression(expression: &str) -> Result<String, String> {
-    let text = expression.trim();
-    if text.starts_with('"') {
-        return match model::quote::unquote_prefix(text) {
-            Some((key, len)) if len == text.len() => Ok(key),
-            Some(_) => Err("syntax error: unexpected KEY".into()),
-            None => Err("invalid syntax".into()),
-        };
-    }
-    if text.is_empty() {
-        return Err("syntax error: unexpected $end, expecting STRING or KEY".into());
-    }
-    let mut words = text.split_whitespace();
-    let word = words.next().unwrap_or_default();
-    match word.chars().enumerate().find(|(i, c)| !(*c == '_' || c.is_alphabetic() || (*i > 0 && c.is_numeric()))) {
-        Some((_, c)) => Err(format!("unexpected char {c}")),
-        None if words.next().is_some() => Err("syntax error: unexpected KEY".into()),
-        None => Ok(word.to_string()),
-    }
 }
 
 impl Pair<'_> {

@@ -24,7 +24,6 @@ pub mod regex_bytes;
 pub mod regexp;
 pub mod stream;
 pub mod template;
-pub mod units;
 pub mod unpack;
 pub mod unwrap;
 
@@ -79,7 +78,9 @@ impl Pipeline {
         let mut compiled = Vec::with_capacity(stages.len());
         let mut expressions = 0;
         for stage in in_execution_order(stages) {
-            compiled.push(compile_stage(stage, &mut interest, &mut expressions)?);
+            let is_named = !matches!(stage, Stage::Regexp(_) | Stage::Pattern(_));
+            let result = compile_stage(stage, &mut interest, &mut expressions);
+            compiled.push(result.map_err(|e| if is_named { e.context(format!("stage '{stage}' ")) } else { e })?);
         }
         Ok(Pipeline { stages: compiled, interest, prefilter: Prefilter::new(stages), without_line: hints.without_line })
     }

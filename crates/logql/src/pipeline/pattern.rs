@@ -1,14 +1,14 @@
 //! Patterns: literals and `<name>` captures. `| pattern` reads labels with them, `|>` and `!>` test lines.
 
 use super::hints::Interest;
-use super::labels::{Flow, WorkingLabels};
+use super::labels::{Flow, WorkingLabels, go_text};
 use super::names::NameId;
 use memchr::memmem::Finder;
 use model::labels::is_label_name;
 use model::{Error, Result};
 
 enum Part {
-    Literal(Finder<'static>),
+    Literal(Box<Finder<'static>>),
     /// The name, `None` for `<_>`.
     Capture(Option<String>),
 }
@@ -26,17 +26,19 @@ fn parts(text: &str) -> Result<Vec<Part>> {
             continue;
         };
         if !literal.is_empty() {
-            parts.push(Part::Literal(Finder::new(literal.as_bytes()).into_owned()));
+            parts.push(Part::Literal(Box::new(Finder::new(literal.as_bytes()).into_owned())));
             literal.clear();
         } else if let Some(previous) = last_capture {
-            return Err(Error::invalid(format!("found consecutive capture '<{previous}><{name}>': invalid expression")));
+            return Err(Error::invalid(format!(
+                "found consecutive capture '<{previous}><{name}>': invalid expression"
+            )));
         }
         parts.push(Part::Capture((name != "_").then(|| name.to_string())));
         last_capture = Some(name);
         rest = &rest[name.len() + 2..];
     }
     if !literal.is_empty() {
-        parts.push(Part::Literal(Finder::new(literal.as_bytes()).into_owned()));
+        parts.push(Part::Literal(Box::new(Finder::new(literal.as_bytes()).into_owned())));
     }
     Ok(parts)
 }
@@ -101,7 +103,9 @@ impl Pattern {
         for part in &parts {
             if let Part::Capture(Some(name)) = part {
                 if seen.contains(&name.as_str()) {
-                    return Err(Error::invalid(format!("invalid pattern parser: duplicate capture name ({name}): invalid expression")));
+                    return Err(Error::invalid(format!(
+                        "invalid pattern parser: duplicate capture name ({name}): invalid expression"
+                    )));
                 }
                 seen.push(name);
             }
@@ -142,7 +146,7 @@ impl Pattern {
             };
             let (end, next) = found.unwrap_or((line.len(), line.len()));
             if let Some(name) = name.and_then(|name| labels.target_id(name)) {
-                match labels.extract(name, &String::from_utf8_lossy(&line[at..end])) {
+                match labels.extract(name, &go_text(&line[at..end])) {
                     Flow::Continue => {}
                     flow => return flow != Flow::Reject,
                 }

@@ -19,7 +19,7 @@ const CLASS_CHARS_MAX: usize = 4;
 pub enum Prefilter {
     #[default]
     None,
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     /// An expression of bounded length, without anchors: some of several literals, or a literal in any case.
     Regex(Regex),
 }
@@ -34,9 +34,10 @@ impl Prefilter {
                 pieces.extend(piece_of_filter(filter.op, &filter.operands));
             }
         }
-        let best = pieces.into_iter().max_by_key(|p| (p.properties().minimum_len(), matches!(p.kind(), HirKind::Literal(_))));
+        let best =
+            pieces.into_iter().max_by_key(|p| (p.properties().minimum_len(), matches!(p.kind(), HirKind::Literal(_))));
         best.and_then(|piece| match piece.kind() {
-            HirKind::Literal(literal) => Some(Prefilter::Contains(Finder::new(&literal.0).into_owned())),
+            HirKind::Literal(literal) => Some(Prefilter::Contains(Box::new(Finder::new(&literal.0).into_owned()))),
             _ => Regex::new(&piece.to_string()).ok().map(Prefilter::Regex),
         })
         .unwrap_or_default()
@@ -60,7 +61,9 @@ impl Prefilter {
         match self {
             Prefilter::None => (from <= block.len()).then_some(from),
             Prefilter::Contains(finder) => finder.find(block.get(from..)?).map(|i| from + i),
-            Prefilter::Regex(regex) => regex.find_at(block, Some(from).filter(|f| *f <= block.len())?).map(|m| m.start()),
+            Prefilter::Regex(regex) => {
+                regex.find_at(block, Some(from).filter(|f| *f <= block.len())?).map(|m| m.start())
+            }
         }
     }
 }
@@ -155,7 +158,9 @@ mod tests {
             let found = prefilter(&filters);
             assert_eq!(found.literal().map(String::from_utf8_lossy).as_deref(), Some(expected), "{filters:?}");
         }
-        for filters in [vec![(NotContains, &["x"][..])], vec![(Matches, &[".*"][..])], vec![(Contains, &["ab", ""][..])]] {
+        for filters in
+            [vec![(NotContains, &["x"][..])], vec![(Matches, &[".*"][..])], vec![(Contains, &["ab", ""][..])]]
+        {
             assert!(matches!(prefilter(&filters), Prefilter::None), "{filters:?}");
         }
     }

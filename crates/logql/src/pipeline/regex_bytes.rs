@@ -1,27 +1,13 @@
-//! Go's regular expressions over bytes of a line.
+//! The regular expressions of line filters, and their syntax trees.
 
-use model::pattern::{REGEX_PROGRAM_BYTES_MAX, translate};
-use model::{Error, Result};
-use regex::bytes::{Regex, RegexBuilder};
+use model::Result;
+use model::pattern::{compile_bytes, translate};
+use regex::bytes::Regex;
 use regex_syntax::hir::{Hir, HirKind};
 
-/// Compiles `go` unanchored; the dot does not match a newline, as in Go.
-pub fn compile(go: &str) -> Result<Regex> {
-    build(&translate(go)?, go)
-}
-
-/// The expression of a line filter. Loki simplifies an alternation of plain branches to those that are not empty, so
-/// `a|` finds lines with an `a`.
+/// The expression of a line filter.
 pub fn line_filter(go: &str) -> Result<Regex> {
-    let rust = translate(go)?;
-    build(&without_empty_branches(&rust).unwrap_or(rust), go)
-}
-
-fn build(rust: &str, go: &str) -> Result<Regex> {
-    RegexBuilder::new(rust)
-        .size_limit(REGEX_PROGRAM_BYTES_MAX)
-        .build()
-        .map_err(|e| Error::invalid(format!("error parsing regexp: {e}: `{go}`")))
+    compile_bytes(simplify(go).as_deref().unwrap_or(go))
 }
 
 /// The syntax tree of an expression for lines.
@@ -29,11 +15,16 @@ pub fn syntax(rust: &str) -> Option<Hir> {
     regex_syntax::ParserBuilder::new().utf8(false).build().parse(rust).ok()
 }
 
-fn without_empty_branches(rust: &str) -> Option<String> {
-    if !rust.contains('|') {
+/// What Loki makes of some expressions before it matches them: an alternation of plain branches is reduced to those that
+/// are not empty, so that `a|` finds an `a`; `.+` finds whatever is not empty, a line break included.
+pub fn simplify(go: &str) -> Option<String> {
+    if go == ".+" {
+        return Some("(?s:.+)".into());
+    }
+    if !go.contains('|') {
         return None;
     }
-    let hir = syntax(rust)?;
+    let hir = syntax(&translate(go).ok()?)?;
     let HirKind::Alternation(branches) = hir.kind() else { return None };
     let is_plain = |b: &Hir| matches!(b.kind(), HirKind::Literal(_) | HirKind::Empty);
     if !branches.iter().all(is_plain) || !branches.iter().any(|b| matches!(b.kind(), HirKind::Empty)) {

@@ -1,10 +1,10 @@
 //! `| regexp`: the named groups of an expression become labels.
 
 use super::hints::Interest;
-use super::labels::{Flow, WorkingLabels};
+use super::labels::{Flow, WorkingLabels, go_text};
 use super::names::{NameId, sanitize};
-use super::regex_bytes;
 use model::labels::is_label_name;
+use model::pattern::compile_bytes;
 use model::{Error, Result};
 use regex::bytes::{CaptureLocations, Regex};
 
@@ -16,7 +16,7 @@ pub struct Regexp {
 impl Regexp {
     pub fn compile(text: &str, interest: &mut Interest) -> Result<Self> {
         let fail = |what: String| Error::invalid(format!("invalid regexp parser: {what}"));
-        let regex = regex_bytes::compile(text).map_err(|e| e.context("invalid regexp parser"))?;
+        let regex = compile_bytes(text).map_err(|e| e.context("invalid regexp parser"))?;
         let mut groups: Vec<(usize, NameId)> = Vec::new();
         for (i, name) in regex.capture_names().enumerate() {
             let Some(name) = name else { continue };
@@ -47,7 +47,7 @@ impl Regexp {
         for (group, name) in &self.groups {
             let (start, end) = locations.get(*group).unwrap_or((0, 0));
             let Some(name) = labels.target_id(*name) else { continue };
-            match labels.extract(name, &String::from_utf8_lossy(&line[start..end])) {
+            match labels.extract(name, &go_text(&line[start..end])) {
                 Flow::Continue => {}
                 flow => return flow != Flow::Reject,
             }

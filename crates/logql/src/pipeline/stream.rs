@@ -197,7 +197,8 @@ impl<'p> StreamPipeline<'p> {
     /// Gives the names of `grouping` numbers, once per grouping.
     fn resolve(&mut self, grouping: &Grouping) {
         let generation = self.labels.generation();
-        if self.sets.generation == generation && self.sets.grouping.as_ref().is_some_and(|(known, _)| known == grouping) {
+        if self.sets.generation == generation && self.sets.grouping.as_ref().is_some_and(|(known, _)| known == grouping)
+        {
             return;
         }
         self.sets.generation = generation;

@@ -25,7 +25,12 @@ pub enum Unpacked {
 }
 
 /// Labels are set only if there is an `_entry`, which is appended to `out`.
-pub fn extract(line: &[u8], labels: &mut WorkingLabels<'_>, scratch: &mut UnpackScratch, out: &mut Vec<u8>) -> Unpacked {
+pub fn extract(
+    line: &[u8],
+    labels: &mut WorkingLabels<'_>,
+    scratch: &mut UnpackScratch,
+    out: &mut Vec<u8>,
+) -> Unpacked {
     if line.is_empty() || labels.interest.no_labels() {
         return Unpacked::Unchanged;
     }

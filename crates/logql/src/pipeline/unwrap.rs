@@ -2,8 +2,8 @@
 
 use super::label_filter::LabelFilter;
 use super::stream::StreamPipeline;
-use super::units;
 use crate::ast::{Conversion, Unwrap};
+use crate::units::{bytes, duration, number};
 use model::Result;
 use smol_str::SmolStr;
 
@@ -43,11 +43,9 @@ impl Unwrapper {
             return Unwrapped::Skip;
         }
         let value = match self.conversion {
-            None => units::float(text),
-            Some(Conversion::Bytes) => units::bytes(text).map(|v| v as f64),
-            Some(Conversion::Duration | Conversion::DurationSeconds) => {
-                units::duration_ns(text).map(|ns| seconds(ns))
-            }
+            None => number::parse(text),
+            Some(Conversion::Bytes) => bytes::parse(text).map(|v| v as f64),
+            Some(Conversion::Duration | Conversion::DurationSeconds) => duration::parse_go(text).map(seconds),
         };
         if let Err(details) = &value {
             labels.set_error(SAMPLE_ERROR, details);

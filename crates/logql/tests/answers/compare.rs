@@ -18,7 +18,9 @@ pub fn data(want: &Value, got: &Value, rules: &Value) -> Result<(), String> {
         Some("vector") => {
             by_labels(w, g, "metric", |a, b| point(&a["value"], &b["value"], rules))?;
             match rules["order"].as_str() {
-                Some("value") => list(w).iter().zip(list(g)).try_for_each(|(a, b)| value(&a["value"][1], &b["value"][1], rules)),
+                Some("value") => {
+                    list(w).iter().zip(list(g)).try_for_each(|(a, b)| value(&a["value"][1], &b["value"][1], rules))
+                }
                 _ => Ok(()),
             }
         }

@@ -24,7 +24,9 @@ pub fn load(folder: &str) -> BTreeMap<String, MemorySource> {
             continue;
         }
         let streams = tenants.entry(document["tenant"].as_str().expect("a tenant").into()).or_default();
-        for stream in document["requests"].as_array().expect("requests").iter().flat_map(|r| r["streams"].as_array()).flatten() {
+        for stream in
+            document["requests"].as_array().expect("requests").iter().flat_map(|r| r["streams"].as_array()).flatten()
+        {
             let entries = streams.entry(labels_text(&stream["stream"])).or_default();
             entries.extend(stream["values"].as_array().expect("values").iter().map(entry));
         }

@@ -82,7 +82,8 @@ fn span_ns(text: &str) -> Option<i64> {
 
 /// The limits of the recorded server's tenants.
 pub fn limits(tenant: &str, workers: usize) -> EngineLimits {
-    let defaults = EngineLimits { approx_topk: true, variants: tenant != "novariants", workers, ..EngineLimits::default() };
+    let defaults =
+        EngineLimits { approx_topk: true, variants: tenant != "novariants", workers, ..EngineLimits::default() };
     match tenant {
         "lim" => EngineLimits { max_series: 3, max_entries: 20, max_window_ns: 1_800_000_000_000, ..defaults },
         _ => defaults,
@@ -94,7 +95,8 @@ pub fn data(outcome: &Outcome, categorize: bool) -> Value {
     let (kind, result) = match &outcome.value {
         QueryValue::Streams(streams) => ("streams", if categorize { categorized(streams) } else { merged(streams) }),
         QueryValue::Matrix(series) => ("matrix", {
-            let values = |points: &[(i64, f64)]| points.iter().map(|(t, v)| json!([seconds(*t), number(*v)])).collect::<Value>();
+            let values =
+                |points: &[(i64, f64)]| points.iter().map(|(t, v)| json!([seconds(*t), number(*v)])).collect::<Value>();
             series.iter().map(|s| json!({"metric": object(&s.labels), "values": values(&s.points)})).collect()
         }),
         QueryValue::Vector(samples) => ("vector", {
@@ -137,7 +139,9 @@ fn categorized(streams: &[LogStream]) -> Value {
         }
         extra
     };
-    let values = |entries: &[LogEntry]| entries.iter().map(|e| json!([e.ts_ns.to_string(), line(e), extra(e)])).collect::<Value>();
+    let values = |entries: &[LogEntry]| {
+        entries.iter().map(|e| json!([e.ts_ns.to_string(), line(e), extra(e)])).collect::<Value>()
+    };
     streams.iter().map(|s| json!({"stream": object(&s.labels), "values": values(&s.entries)})).collect()
 }
 
@@ -151,6 +155,7 @@ fn merged(streams: &[LogStream]) -> Value {
             by_labels.entry(labels).or_default().push((entry.ts_ns, i, line(entry)));
         }
     }
-    let values = |entries: &[(i64, usize, String)]| entries.iter().map(|e| json!([e.0.to_string(), e.2])).collect::<Value>();
+    let values =
+        |entries: &[(i64, usize, String)]| entries.iter().map(|e| json!([e.0.to_string(), e.2])).collect::<Value>();
     by_labels.iter().map(|(labels, entries)| json!({"stream": object(labels), "values": values(entries)})).collect()
 }

@@ -62,8 +62,11 @@ impl MemorySource {
         }
         assert!(!builder.unordered, "blocks are sorted");
         let (bounds_ns, count) = ((builder.min_ts_ns, builder.max_ts_ns), builder.entries);
-        let raw =
-            RawBlock { data: builder.into_data().into(), layout: Layout::Metadata, symbols: Arc::new(symbols.finish()) };
+        let raw = RawBlock {
+            data: builder.into_data().into(),
+            layout: Layout::Metadata,
+            symbols: Arc::new(symbols.finish()),
+        };
         let block = Arc::new(MemoryBlock { raw, bounds_ns, entries: count, failure, loads: AtomicU64::new(0) });
         let labels = Labels::parse(labels).expect("labels of a test");
         match self.streams.iter_mut().find(|(known, _)| *known == labels) {

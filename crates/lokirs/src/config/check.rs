@@ -90,10 +90,10 @@ fn process(settings: &Settings, faults: &mut Vec<String>) {
         }
     }
     for member in &settings.common.ring.static_members {
-        if member.id.is_empty() || member.grpc_address.is_empty() {
-            faults.push("common.ring.static_members: every member needs an id and a grpc_address".into());
+        if member.id.is_empty() || member.address.is_empty() {
+            faults.push("common.ring.static_members: every member needs an id and an address".into());
         }
-        faults.extend(crate::targets::faults(&member.targets));
+        faults.extend(crate::targets::faults(&member.roles));
     }
     if !ENCODINGS.contains(&settings.ingester.chunk_encoding.as_str()) {
         let encoding = &settings.ingester.chunk_encoding;

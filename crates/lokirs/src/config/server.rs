@@ -18,13 +18,11 @@ settings! {
         pub grpc_listen_conn_limit: usize = 0,
         pub http_tls_config: ServerTls = ServerTls::default(),
         pub grpc_tls_config: ServerTls = ServerTls::default(),
-        pub graceful_shutdown_timeout: Duration = 30 * SECOND,
         pub http_server_read_timeout: Duration = 30 * SECOND,
         pub http_server_idle_timeout: Duration = 120 * SECOND,
         pub grpc_server_max_recv_msg_size: usize = 4 << 20,
         pub grpc_server_max_send_msg_size: usize = 4 << 20,
         pub grpc_server_max_concurrent_streams: u32 = 100,
-        pub http_path_prefix: String = String::new(),
         pub log_format: String = "logfmt".into(),
         pub log_level: String = "info".into(),
     }
@@ -65,14 +63,14 @@ settings! {
         pub store: String = String::new(),
     }
 
-    /// One process of a cluster that does not gossip.
+    /// One process of a cluster that does not gossip. The list names every process that others call; all may share it.
     pub struct StaticMember {
         pub id: String = String::new(),
         /// `host:port` of its gRPC listener.
-        pub grpc_address: String = String::new(),
+        pub address: String = String::new(),
         pub zone: String = String::new(),
-        /// Its `-target`: roles and groups of roles.
-        pub targets: Vec<String> = vec!["all".into()],
+        /// Roles, or groups of roles, as `-target` has them.
+        pub roles: Vec<String> = vec!["all".into()],
     }
 
     /// `memberlist`: the gossip.

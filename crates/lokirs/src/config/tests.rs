@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::HashMap;
 
-const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 fn load_text(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, String> {
     let keys = Keys::of_loki();
@@ -14,15 +14,15 @@ fn load_text(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Re
 }
 
 fn yaml_files(dir: &str) -> Vec<(String, String)> {
-    let files = std::fs::read_dir(format!("{TESTS}/{dir}")).unwrap().map(|entry| entry.unwrap().path());
+    let files = std::fs::read_dir(format!("{ROOT}/{dir}")).unwrap().map(|entry| entry.unwrap().path());
     let yaml = files.filter(|path| path.extension().is_some_and(|e| e == "yaml"));
     yaml.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
 #[test]
 fn configurations_of_deployments_load() {
-    let golden: Vec<_> = yaml_files("golden").into_iter().filter(|(name, _)| name.contains("config-")).collect();
-    let deployments = yaml_files("config");
+    let golden: Vec<_> = yaml_files("tests/golden").into_iter().filter(|(name, _)| name.contains("config-")).collect();
+    let deployments = yaml_files("tests/config");
     assert!(golden.len() >= 7 && deployments.len() >= 3);
     for (name, text) in golden.into_iter().chain(deployments) {
         let arguments = ["-config.expand-env"];
@@ -34,7 +34,7 @@ fn configurations_of_deployments_load() {
 
 #[test]
 fn the_recorded_loki_configuration_means_the_same() {
-    let text = std::fs::read_to_string(format!("{TESTS}/conformance/config/loki.yaml")).unwrap();
+    let text = std::fs::read_to_string(format!("{ROOT}/tests/conformance/config/loki.yaml")).unwrap();
     let environment = [("DATA_DIR", "/var/x"), ("CONFIG_DIR", "/etc/x")];
     let config = load_text(&text, &["-config.expand-env=true"], &environment).unwrap();
     let settings = &config.settings;
@@ -47,8 +47,25 @@ fn the_recorded_loki_configuration_means_the_same() {
         Backend::Filesystem { directory: "/var/x/chunks".into() }
     );
     assert!(config.ignored.contains(&"limits_config.metric_aggregation_enabled".to_string()), "{:?}", config.ignored);
-    let overrides = std::fs::read_to_string(format!("{TESTS}/conformance/config/overrides.yaml")).unwrap();
+    let overrides = std::fs::read_to_string(format!("{ROOT}/tests/conformance/config/overrides.yaml")).unwrap();
     runtime::limits::parse_overrides(&[overrides], &settings.limits_config, &Keys::of_loki()).unwrap();
+}
+
+#[test]
+fn our_own_examples_use_only_what_has_a_meaning() {
+    let mut examples = yaml_files("config");
+    examples.sort();
+    let names: Vec<&str> = examples.iter().filter_map(|(path, _)| path.rsplit('/').next()).collect();
+    assert_eq!(names, ["cluster.yaml", "limits.yaml", "local.yaml"]);
+    for (name, text) in examples {
+        if name.ends_with("limits.yaml") {
+            runtime::limits::parse_overrides(&[text], &Limits::default(), &runtime::settings::NoReference).unwrap();
+        } else {
+            let config =
+                load_text(&text, &["-config.expand-env"], &[]).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert!(config.ignored.is_empty(), "{name}: {:?}", config.ignored);
+        }
+    }
 }
 
 #[test]

@@ -21,9 +21,9 @@ pub fn querier(base: &Base, stores: &Stores, reader: Arc<IndexReader>, ring: Arc
     let api = ReadApi {
         queries: Arc::new(querier),
         limits: base.limits.clone(),
-        auth_enabled: base.settings.auth_enabled(),
+        auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         clock: base.clock.clone(),
     };
-    parts.add_http(api::query::router(api));
+    parts.http = std::mem::take(&mut parts.http).merge(api::query::router(api));
     base.services.add("querier").running();
 }

@@ -35,14 +35,12 @@ impl IngesterRing {
     /// `local` is the ingester of this process, if it plays the role.
     pub fn new(base: &Base, local: Option<Arc<dyn Ingester>>) -> Self {
         let local = local.map(|ingester| (own_id(&base.settings), ingester));
-        let timeout = base.settings.ingester_client.remote_timeout;
-        let connect = move |address: &str| -> Result<Arc<dyn Ingester>> {
-            Ok(Arc::new(IngesterClient::connect(address, timeout)?))
-        };
+        let connect =
+            |address: &str| -> Result<Arc<dyn Ingester>> { Ok(Arc::new(IngesterClient::connect(address)?)) };
         IngesterRing {
             members: base.members.clone(),
             pool: Pool::new(local, Box::new(connect)),
-            replication: base.settings.common.replication_factor,
+            replication: base.settings.common.replication_factor.unwrap_or(1),
             last: Mutex::default(),
         }
     }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use distributor::Distributor;
 use format::{ChunkRef, Codec};
-use ingester::flush::ChunkSink;
-use ingester::{Ingester, Settings, WalSettings};
+use ingester::wal::disk::FileSystem;
+use ingester::{ChunkSink, Ingester, Settings, WalSettings};
 use model::{Labels, Result, TenantId};
 use std::sync::Arc;
 use storage::chunks::ChunkStore;
@@ -40,29 +40,46 @@ impl ChunkSink for StoredChunks {
 }
 
 /// Starts the ingester: it recovers its log in the background and is ready when that is done.
-pub fn ingester(
+pub async fn ingester(
     base: &Base,
     stores: &Stores,
     reader: Option<Arc<IndexReader>>,
     parts: &mut Parts,
 ) -> Result<Arc<Ingester>, String> {
-    let sink = StoredChunks { chunks: stores.chunks.clone(), shipper: stores.shipper(base)?, reader };
-    let settings = ingester_settings(base, stores)?;
+    let members = base.members.clone();
+    let replication = base.settings.common.replication_factor.unwrap_or(1);
+    let share = move || share_of_streams(members.playing("ingester").len(), replication);
+    let ingester = Ingester::start(ingester::Parts {
+        settings: ingester_settings(base, stores)?,
+        clock: base.clock.clone(),
+        budget: base.memory.clone(),
+        limits: base.limits.clone(),
+        stream_share: Arc::new(share),
+        sink: Arc::new(StoredChunks { chunks: stores.chunks.clone(), shipper: stores.shipper(base)?, reader }),
+        disk: Arc::new(FileSystem),
+        metrics: base.metrics.with_registry(ingester::metrics::Metrics::new),
+    });
+    let ingester = ingester.await.map_err(|e| e.message)?;
     let service = base.services.add("ingester");
     service.starting("recovering the write-ahead log");
-    let ingester = base.metrics.with_registry(|registry| {
-        Ingester::start(settings, base.limits.clone(), base.clock.clone(), base.memory.clone(), Arc::new(sink), registry)
-    });
-    let ingester = ingester.map_err(|e| e.message)?;
     let recovering = ingester.clone();
     base.tasks.spawn("ingester recovery", async move {
         recovering.recovered().await;
         service.running();
     });
-    parts.add_grpc(rpc::wire::ingester_server(ingester.clone()));
+    parts.grpc = rpc::wire::ingester_server(ingester.clone());
     let stopping = ingester.clone();
-    parts.on_stop("ingester", async move { stopping.shutdown(true).await });
+    parts.on_stop("ingester", async move {
+        if let Err(e) = stopping.shutdown(true).await {
+            tracing::error!(error = %e, "the ingester stopped with an error");
+        }
+    });
     Ok(ingester)
+}
+
+/// The part of a tenant's streams that one of `ingesters` holds.
+fn share_of_streams(ingesters: usize, replication: usize) -> f64 {
+    (replication as f64 / ingesters.max(1) as f64).min(1.0)
 }
 
 fn ingester_settings(base: &Base, stores: &Stores) -> Result<Settings, String> {
@@ -97,15 +114,18 @@ pub fn distributor(base: &Base, ring: Arc<IngesterRing>, parts: &mut Parts) {
         limits: base.limits.clone(),
         budget: base.memory.clone(),
         clock: base.clock.clone(),
-        auth_enabled: base.settings.auth_enabled(),
+        auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         body: body_limits(base),
     };
-    parts.add_writes(api::push::routes(Arc::new(api)));
+    parts.writes = std::mem::take(&mut parts.writes).merge(api::push::routes(Arc::new(api)));
     parts.on_stop("distributor", async move { distributor.stop().await });
     base.services.add("distributor").running();
 }
 
 fn body_limits(base: &Base) -> BodyLimits {
     let own = &base.settings.distributor;
-    BodyLimits { max_recv_msg_size: own.max_recv_msg_size, max_decompressed_size: own.max_decompressed_size }
+    BodyLimits {
+        received_bytes_max: own.max_recv_msg_size as usize,
+        decompressed_bytes_max: own.max_decompressed_size as usize,
+    }
 }

@@ -13,11 +13,13 @@ use model::{Batch, Error, Fingerprint, Kind, Labels, Result, Symbols, TenantId};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long a call, or the next part of its answer, may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long opening a connection may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long storing everything may take.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -27,6 +29,15 @@ pub struct IngesterClient {
 }
 
 impl IngesterClient {
+    /// To `host:port`; connects when it is first used. `Invalid` when that is no address.
+    pub fn connect(address: &str) -> Result<Self> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|e| Error::invalid(format!("the gRPC address {address:?}: {e}")))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true);
+        Ok(Self::new(endpoint.connect_lazy()))
+    }
+
     /// Over a channel that connects, and reconnects, by itself.
     pub fn new(channel: Channel) -> Self {
         let inner = generated::IngesterClient::new(channel)

@@ -50,7 +50,10 @@ fn resource_logs<'a>(reader: &mut JsonReader<'a>, emitter: &mut Emitter<'_, 'a>)
     let (mut resource, mut logs) = (Attributes::new(), Vec::new());
     object(reader, |key, reader| match key {
         b"resource" => object(reader, |key, reader| match key {
-            b"attributes" => Ok(resource = attributes(reader, 0, &mut 0)?),
+            b"attributes" => {
+                resource = attributes(reader, 0, &mut 0)?;
+                Ok(())
+            }
             _ => skip(reader),
         }),
         b"scopeLogs" | b"scope_logs" => {
@@ -70,7 +73,10 @@ fn resource_logs<'a>(reader: &mut JsonReader<'a>, emitter: &mut Emitter<'_, 'a>)
 fn scope_logs<'a>(reader: &mut JsonReader<'a>, emitter: &mut Emitter<'_, 'a>) -> Walk {
     let (mut found, mut records) = (Scope::default(), Vec::new());
     object(reader, |key, reader| match key {
-        b"scope" => Ok(found = scope(reader)?),
+        b"scope" => {
+            found = scope(reader)?;
+            Ok(())
+        }
         b"logRecords" | b"log_records" => {
             records.push(reader.clone());
             skip(reader)
@@ -165,7 +171,10 @@ fn any_value<'a>(reader: &mut JsonReader<'a>, depth: usize, count: &mut usize) -
             b"arrayValue" | b"array_value" => {
                 let mut values = Vec::new();
                 object(reader, |key, reader| match key {
-                    b"values" => array(reader, |reader| Ok(values.push(any_value(reader, depth + 1, count)?))),
+                    b"values" => array(reader, |reader| {
+                        values.push(any_value(reader, depth + 1, count)?);
+                        Ok(())
+                    }),
                     _ => skip(reader),
                 })?;
                 Value::List(values)
@@ -173,7 +182,10 @@ fn any_value<'a>(reader: &mut JsonReader<'a>, depth: usize, count: &mut usize) -
             b"kvlistValue" | b"kvlist_value" => {
                 let mut pairs = Attributes::new();
                 object(reader, |key, reader| match key {
-                    b"values" => Ok(pairs = attributes(reader, depth + 1, count)?),
+                    b"values" => {
+                        pairs = attributes(reader, depth + 1, count)?;
+                        Ok(())
+                    }
                     _ => skip(reader),
                 })?;
                 Value::Map(pairs)

@@ -109,9 +109,11 @@ impl<'a> Leaf<'a> {
             slot_is_fixed: self.slot_is_fixed(&part.labels),
         };
         for run in part.runs() {
-            scan::walk_run(run, &part.labels, reading, tally, &mut |tally, entry| stream.entry(accumulator, tally, entry))?;
+            scan::walk_run(run, &part.labels, reading, tally, &mut |tally, entry| {
+                stream.entry(accumulator, tally, entry)
+            })?;
         }
-        Ok(())
+        accumulator.charge_rest()
     }
 
     /// Whether all entries of a stream go to one series, metadata or not.
@@ -130,7 +132,12 @@ impl<'a> Leaf<'a> {
 /// would fail then does not.
 fn without_unread_lines(stages: &[Stage]) -> Vec<Stage> {
     let reads_line = |stage: &Stage| match stage {
-        Stage::LineFilter(_) | Stage::Json(_) | Stage::Logfmt { .. } | Stage::Regexp(_) | Stage::Pattern(_) | Stage::Unpack => true,
+        Stage::LineFilter(_)
+        | Stage::Json(_)
+        | Stage::Logfmt { .. }
+        | Stage::Regexp(_)
+        | Stage::Pattern(_)
+        | Stage::Unpack => true,
         Stage::LabelFormat(formats) => {
             formats.iter().any(|f| matches!(f, LabelFormat::Template { template, .. } if template.contains("__line__")))
         }
@@ -278,10 +285,14 @@ impl<'a, F: Fold> Accumulator<'a, F> {
 
     fn charge(&mut self, bytes: usize) -> Result<()> {
         self.uncharged_bytes += bytes;
-        if self.uncharged_bytes >= CHARGE_BYTES {
-            self.limits.reserve(std::mem::take(&mut self.uncharged_bytes))?;
+        if self.uncharged_bytes >= CHARGE_BYTES { self.charge_rest() } else { Ok(()) }
+    }
+
+    fn charge_rest(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.uncharged_bytes) {
+            0 => Ok(()),
+            bytes => self.limits.reserve(bytes),
         }
-        Ok(())
     }
 
     /// The series of these labels, new ones checked for errors and charged.

@@ -10,11 +10,11 @@ mod rate_counter;
 mod samples;
 mod sum;
 
+use super::Context;
 use super::grid::Windows;
 use super::vector::StepSeries;
-use super::Context;
-use crate::pipeline::Hints;
 use crate::ast::{Grouping, RangeAggregation, RangeOp, VectorAggregation, VectorOp};
+use crate::pipeline::Hints;
 use accumulate::{Leaf, ValueOf};
 use count::{Bytes, Count};
 use first_last::{First, Last, Max, Min, One};
@@ -46,9 +46,12 @@ impl<'a> Outer<'a> {
     }
 }
 
-pub(crate) fn evaluate(range: &RangeAggregation, outer: Option<Outer<'_>>, context: &Context<'_>) -> Result<Vec<StepSeries>> {
-    let windows =
-        Windows { grid: context.grid, range_ns: range.range.window_ns, offset_ns: range.range.offset_ns };
+pub(crate) fn evaluate(
+    range: &RangeAggregation,
+    outer: Option<Outer<'_>>,
+    context: &Context<'_>,
+) -> Result<Vec<StepSeries>> {
+    let windows = Windows { grid: context.grid, range_ns: range.range.window_ns, offset_ns: range.range.offset_ns };
     let seconds = range.range.window_ns as f64 / 1e9;
     let leaf = leaf(range, outer, windows)?;
     match (range.op, &range.range.unwrap) {

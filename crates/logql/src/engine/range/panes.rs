@@ -160,3 +160,88 @@ impl<F: Fold> Queue<'_, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::first_last::{First, Last, Max, Min, One};
+    use super::super::{count::Count, samples::Samples, sum::Sum};
+    use super::*;
+    use crate::engine::grid::{Grid, Windows};
+
+    /// Samples at irregular times from a fixed linear generator.
+    fn samples(n: usize) -> Vec<Sample> {
+        let mut seed = 7u64;
+        let mut next = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as i64
+        };
+        let mut samples: Vec<Sample> =
+            (0..n).map(|_| Sample { ts_ns: next() % 1000, value: (next() % 100) as f64, stream: 1 }).collect();
+        samples.sort_by_key(|s| s.ts_ns);
+        samples
+    }
+
+    fn panes<F: Fold>(windows: &Windows, samples: &[Sample]) -> Panes<F> {
+        let mut panes = Panes::new();
+        for sample in samples {
+            let pane = windows.pane(sample.ts_ns);
+            if !pane.is_outside() {
+                panes.add(&pane, sample);
+            }
+        }
+        panes
+    }
+
+    fn brute(windows: &Windows, samples: &[Sample], value: impl Fn(&[Sample]) -> f64) -> Vec<(u32, f64)> {
+        let steps = 0..windows.grid.steps;
+        let points = steps.map(|step| {
+            let end = windows.grid.time_ns(step) - windows.offset_ns;
+            let inside = samples.iter().filter(|s| end - windows.range_ns < s.ts_ns && s.ts_ns <= end);
+            (step as u32, inside.copied().collect::<Vec<_>>())
+        });
+        points.filter(|(_, inside)| !inside.is_empty()).map(|(step, inside)| (step, value(&inside))).collect()
+    }
+
+    #[test]
+    fn windows_of_panes_equal_windows_of_samples() {
+        for (steps, step, range, offset, n) in [
+            (1, 1, 500, 0, 50),
+            (20, 50, 50, 0, 200),
+            (20, 50, 20, 7, 200),
+            (50, 20, 333, 0, 300),
+            (200, 5, 900, -40, 40),
+            (30, 30, 47, 11, 8),
+            (10, 100, 100, 0, 0),
+        ] {
+            let grid = Grid { start_ns: 10, step_ns: step, steps };
+            let windows = Windows { grid, range_ns: range, offset_ns: offset };
+            let all = samples(n);
+            // Two threads that saw every other sample.
+            let (even, odd): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(i, _)| i % 2 == 0);
+            let half = |half: Vec<(usize, &Sample)>| half.into_iter().map(|(_, s)| *s).collect::<Vec<Sample>>();
+            let (even, odd) = (half(even), half(odd));
+            fn both<F: Fold>(windows: &Windows, a: &[Sample], b: &[Sample]) -> Panes<F> {
+                let mut merged = panes::<F>(windows, a);
+                merged.merge(panes::<F>(windows, b));
+                merged
+            }
+            let case = format!("{steps} {step} {range} {offset} {n}");
+            let values = |s: &[Sample]| s.iter().map(|s| s.value).collect::<Vec<f64>>();
+            let count = both::<Count>(&windows, &even, &odd).slide(|c| c.0 as f64);
+            assert_eq!(count, brute(&windows, &all, |s| s.len() as f64), "{case}");
+            let sum = both::<Sum>(&windows, &even, &odd).slide(|s| s.sum.value());
+            assert_eq!(sum, brute(&windows, &all, |s| values(s).iter().sum()), "{case}");
+            let min = both::<One<Min>>(&windows, &even, &odd).slide(|o| o.sample.value);
+            assert_eq!(min, brute(&windows, &all, |s| values(s).into_iter().fold(f64::NAN, f64::min)), "{case}");
+            let max = both::<One<Max>>(&windows, &even, &odd).slide(|o| o.sample.value);
+            assert_eq!(max, brute(&windows, &all, |s| values(s).into_iter().fold(f64::NAN, f64::max)), "{case}");
+            // Equal times come in the order of one thread's reading.
+            let first = panes::<One<First>>(&windows, &all).slide(|o| o.sample.value);
+            assert_eq!(first, brute(&windows, &all, |s| s[0].value), "{case}");
+            let last = panes::<One<Last>>(&windows, &all).slide(|o| o.sample.value);
+            assert_eq!(last, brute(&windows, &all, |s| s[s.len() - 1].value), "{case}");
+            let held = both::<Samples>(&windows, &even, &odd).gather(|s| s.len() as f64);
+            assert_eq!(held, count, "{case}");
+        }
+    }
+}

@@ -37,7 +37,11 @@ mod tests {
     #[test]
     fn recorded_rates_of_a_counter() {
         let every_15_s = |values: &[f64]| -> Vec<(i64, f64)> {
-            values.iter().enumerate().map(|(i, v)| (1_768_471_755_000_000_000 + i as i64 * 15_000_000_000, *v)).collect()
+            values
+                .iter()
+                .enumerate()
+                .map(|(i, v)| (1_768_471_755_000_000_000 + i as i64 * 15_000_000_000, *v))
+                .collect()
         };
         for (values, range, expected) in [
             (vec![359.0, 360.0, 370.0, 373.0], 60.0, 0.233_333_644_444_444_43),

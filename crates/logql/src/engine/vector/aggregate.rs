@@ -25,7 +25,8 @@ pub fn apply(op: VectorOp, series: Vec<StepSeries>, grouping: &Grouping, steps: 
         }
         let mut points = Vec::new();
         let (first, last) = bounds(&members);
-        for (step, summary) in summaries.iter_mut().enumerate().take(last + 1).skip(first).filter(|(_, s)| s.count > 0) {
+        for (step, summary) in summaries.iter_mut().enumerate().take(last + 1).skip(first).filter(|(_, s)| s.count > 0)
+        {
             points.push((step as u32, finish(op, summary)));
             *summary = Summary::default();
         }

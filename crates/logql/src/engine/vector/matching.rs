@@ -87,7 +87,8 @@ pub fn many_to_one(
 fn one_side(matching: &Matching<'_>, series: Vec<StepSeries>, side: &str) -> Result<HashMap<Labels, OneSide>> {
     let mut sides: HashMap<Labels, OneSide> = HashMap::new();
     for one in series {
-        let side = sides.entry(matching.signature(&one.labels)).or_insert_with(|| OneSide { labels: vec![], points: vec![] });
+        let side =
+            sides.entry(matching.signature(&one.labels)).or_insert_with(|| OneSide { labels: vec![], points: vec![] });
         let index = side.labels.len();
         side.labels.push(one.labels);
         side.points.extend(one.points.iter().map(|(step, value)| (*step, *value, index)));

@@ -1,16 +1,17 @@
 //! Encodings of text in templates: HTML, JavaScript, URLs, Base64, and Loki's units.
 
-use super::super::units;
-use super::functions::{Answer, Function, Kind, bytes, function, text, variadic};
+use super::functions::{Answer, Context, Function, Kind, bytes, function, text, variadic};
+use super::strings::print;
 use super::value::Value;
+use crate::units;
 use std::fmt::Write;
 
 const TEXT: Kind = Kind::Text;
 
 pub const FUNCTIONS: &[Function] = &[
-    variadic("html", &[], Kind::Any, |_, a| Ok(Value::text(html(&joined(a))))),
-    variadic("js", &[], Kind::Any, |_, a| Ok(Value::text(js(&joined(a))))),
-    variadic("urlquery", &[], Kind::Any, |_, a| Ok(Value::text(url_encode(joined(a).as_bytes())))),
+    variadic("html", &[], Kind::Any, |c, a| Ok(Value::text(html(&joined(c, a)?)))),
+    variadic("js", &[], Kind::Any, |c, a| Ok(Value::text(js(&joined(c, a)?)))),
+    variadic("urlquery", &[], Kind::Any, |c, a| Ok(Value::text(url_encode(joined(c, a)?.as_bytes())))),
     function("urlencode", &[TEXT], |_, a| Ok(Value::text(url_encode(bytes(&a[0]))))),
     function("urldecode", &[TEXT], |_, a| url_decode(bytes(&a[0])).map(Value::owned)),
     function("b64enc", &[TEXT], |_, a| Ok(Value::text(base64_encode(bytes(&a[0]))))),
@@ -20,26 +21,19 @@ pub const FUNCTIONS: &[Function] = &[
             Err(at) => Value::text(format!("illegal base64 data at input byte {at}")),
         })
     }),
-    function("bytes", &[TEXT], |_, a| units::bytes(&text(&a[0])).map(|b| Value::Float(b as f64))),
+    function("bytes", &[TEXT], |_, a| units::bytes::parse(&text(&a[0])).map(|b| Value::Float(b as f64))),
     function("duration", &[TEXT], |_, a| seconds(&a[0])),
     function("duration_seconds", &[TEXT], |_, a| seconds(&a[0])),
 ];
 
 fn seconds<'e>(value: &Value<'e>) -> Answer<'e> {
-    let ns = units::duration_ns(&text(value))?;
+    let ns = units::duration::parse_go(&text(value))?;
     Ok(Value::Float((ns / 1_000_000_000) as f64 + (ns % 1_000_000_000) as f64 / 1e9))
 }
 
-/// One text as it is, anything else as `fmt.Sprint` prints it.
-fn joined(args: &[Value<'_>]) -> String {
-    let mut out = Vec::new();
-    for (i, value) in args.iter().enumerate() {
-        if i > 0 && ![&args[i - 1], value].iter().any(|v| matches!(v, Value::Text(_))) {
-            out.push(b' ');
-        }
-        value.print(&mut out);
-    }
-    String::from_utf8_lossy(&out).into_owned()
+/// The arguments as `fmt.Sprint` prints them.
+fn joined(context: &Context<'_>, args: &[Value<'_>]) -> Result<String, String> {
+    Ok(String::from_utf8_lossy(&print(context, args)?).into_owned())
 }
 
 fn html(s: &str) -> String {

@@ -36,14 +36,17 @@ fn number<'a>(text: &[u8], at: usize) -> Option<(Value<'a>, usize)> {
     let is_part = |b: &u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E');
     let len = text[at..].iter().take_while(|b| is_part(b)).count();
     let number = std::str::from_utf8(&text[at..at + len]).ok()?;
-    let digits = number.strip_prefix('-').unwrap_or(number);
-    let is_json = digits.starts_with(|c: char| c.is_ascii_digit())
-        && !(digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit()))
-        && !digits.ends_with('.')
-        && !digits.contains(".e")
-        && !digits.contains(".E");
-    let value = number.parse::<f64>().ok().filter(|f| is_json && f.is_finite())?;
+    let value = number.parse::<f64>().ok().filter(|f| is_json_number(number) && f.is_finite())?;
     Some((Value::Float(value), at + len))
+}
+
+/// No sign but a minus, no leading zero, digits on both sides of the point.
+fn is_json_number(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let whole = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let fraction = digits[whole..].strip_prefix('.');
+    let is_fraction_fine = fraction.is_none_or(|f| f.starts_with(|c: char| c.is_ascii_digit()));
+    whole > 0 && (whole == 1 || !digits.starts_with('0')) && is_fraction_fine
 }
 
 fn string(text: &[u8], at: usize) -> Option<(String, usize)> {

@@ -157,7 +157,7 @@ pub fn to_float(value: &Value<'_>) -> f64 {
     match value {
         Value::Bool(b) => f64::from(u8::from(*b)),
         Value::Float(f) => *f,
-        Value::Text(t) => super::super::units::float(&String::from_utf8_lossy(t)).unwrap_or_default(),
+        Value::Text(t) => crate::units::number::parse(&String::from_utf8_lossy(t)).unwrap_or_default(),
         other => other.as_int().unwrap_or_default() as f64,
     }
 }

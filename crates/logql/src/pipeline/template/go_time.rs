@@ -5,7 +5,17 @@ use jiff::tz::{Offset, TimeZone};
 use std::fmt;
 
 pub const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 pub const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -83,7 +93,8 @@ impl Time {
         let year = civil.year + years.clamp(-100_000, 100_000) + month.div_euclid(12);
         let day = days_from_civil(year, month.rem_euclid(12) as u8 + 1, 1) + i64::from(civil.day) - 1;
         let day = day + days.clamp(-100_000_000, 100_000_000);
-        let seconds = day * 86_400 + i64::from(civil.hour) * 3600 + i64::from(civil.minute) * 60 + i64::from(civil.second);
+        let seconds =
+            day * 86_400 + i64::from(civil.hour) * 3600 + i64::from(civil.minute) * 60 + i64::from(civil.second);
         let mut time = Time { seconds, nanos: self.nanos, zone: self.zone.clone() };
         time.seconds -= i64::from(time.offset_of_wall());
         time
@@ -146,7 +157,7 @@ impl Time {
     }
 
     fn push_element(&self, element: Element, c: &Civil, out: &mut String) {
-        let hour12 = if c.hour % 12 == 0 { 12 } else { c.hour % 12 };
+        let hour12 = (c.hour + 11) % 12 + 1;
         let month = MONTHS[usize::from(c.month) - 1];
         let weekday = WEEKDAYS[usize::from(c.weekday)];
         let text = match element {
@@ -242,8 +253,17 @@ pub enum Element {
     LowerNoon,
     ZoneName,
     /// `z`: UTC is written `Z`.
-    Offset { z: bool, colon: bool, minutes: bool, seconds: bool },
-    Fraction { digits: usize, separator: char, is_fixed: bool },
+    Offset {
+        z: bool,
+        colon: bool,
+        minutes: bool,
+        seconds: bool,
+    },
+    Fraction {
+        digits: usize,
+        separator: char,
+        is_fixed: bool,
+    },
 }
 
 const fn offset(z: bool, colon: bool, minutes: bool, seconds: bool) -> Element {

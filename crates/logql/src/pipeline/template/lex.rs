@@ -43,7 +43,7 @@ pub fn tokens(inside: &str, at: usize) -> Result<Vec<Spanned>, String> {
     let mut tokens = Vec::new();
     let mut i = 0;
     while i < inside.len() {
-        let (token, len) = token(&inside[i..], tokens.last().map(|t: &Spanned| &t.token))?;
+        let (token, len) = token(&inside[i..])?;
         tokens.push(Spanned { token, at: at + i });
         i += len;
     }
@@ -51,7 +51,7 @@ pub fn tokens(inside: &str, at: usize) -> Result<Vec<Spanned>, String> {
     Ok(tokens)
 }
 
-fn token(text: &str, last: Option<&Token>) -> Result<(Token, usize), String> {
+fn token(text: &str) -> Result<(Token, usize), String> {
     let c = text.chars().next().unwrap_or_default();
     let next = text[c.len_utf8()..].chars().next();
     let single = |token| Ok((token, 1));
@@ -79,7 +79,7 @@ fn token(text: &str, last: Option<&Token>) -> Result<(Token, usize), String> {
             Ok((token, len))
         }
         '+' | '-' | '.' | '0'..='9' => number(text),
-        c if c == '_' || c.is_alphabetic() => Ok(word(text, last)),
+        c if c == '_' || c.is_alphabetic() => Ok(word(text)),
         c => Err(format!("unexpected bad character U+{:04X} {} in command", c as u32, quote_char(c))),
     }
 }
@@ -92,7 +92,7 @@ fn word_len(text: &str) -> usize {
     text.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(text.len())
 }
 
-fn word(text: &str, _last: Option<&Token>) -> (Token, usize) {
+fn word(text: &str) -> (Token, usize) {
     let len = word_len(text);
     let word = &text[..len];
     let token = match KEYWORDS.iter().find(|k| **k == word) {
@@ -164,7 +164,7 @@ impl Number {
         let int = parse_int(text);
         let float = match int {
             Some(i) => Some(i as f64),
-            None => super::super::units::float(text).ok().filter(|f| f.is_finite()),
+            None => crate::units::number::parse(text).ok().filter(|f| f.is_finite()),
         };
         let int = int.or_else(|| float.filter(|f| *f == (*f as i64) as f64).map(|f| f as i64));
         (int.is_some() || float.is_some()).then_some(Number { int, float })

@@ -21,7 +21,7 @@ pub mod value;
 use super::hints::Interest;
 use super::labels::WorkingLabels;
 use super::names::NameId;
-use super::regex_bytes;
+use model::pattern::compile_bytes;
 use regex::bytes::Regex;
 use smol_str::SmolStr;
 use std::borrow::Cow;
@@ -30,7 +30,9 @@ use syntax::{List, Node, Pipeline, Word, WordKind};
 /// The largest output of one template, in bytes: far above any line, far below what would hurt.
 pub const OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Nodes and loop rounds that one run may take: a template is no place for long computations.
-pub const STEPS_MAX: usize = 1_000_000;
+pub const STEPS_MAX: usize = 100_000;
+/// Bytes of text that the functions of one run may read and make together: a bound on its time.
+pub const WORK_BYTES_MAX: usize = 64 << 20;
 
 /// What a template can see of a line: the labels as frozen.
 pub struct Data<'a, 'p> {
@@ -57,7 +59,7 @@ enum Piece {
 impl Template {
     /// The error is Go's text.
     pub fn parse(name: &'static str, text: &str, interest: &mut Interest) -> Result<Self, String> {
-        let tree = parse::parse(text).map_err(|(line, what)| format!("template: {name}:{line}: {what}"))?;
+        let tree = parse_named(name, text)?;
         let simple = simple(&tree.main, interest);
         let regexes = Regexes::of(&tree);
         Ok(Template { name, text: text.into(), tree, simple, regexes })
@@ -98,6 +100,15 @@ fn only_word(pipe: &Pipeline) -> Option<&Word> {
         [command] if pipe.variables.is_empty() && command.words.len() == 1 => command.words.first(),
         _ => None,
     }
+}
+
+/// Whether a template can be compiled; the error is Go's text (`template: line:1: unclosed action`).
+pub fn check(name: &str, text: &str) -> Result<(), String> {
+    parse_named(name, text).map(|_| ())
+}
+
+fn parse_named(name: &str, text: &str) -> Result<parse::Tree, String> {
+    parse::parse(text).map_err(|(line, what)| format!("template: {name}:{line}: {what}"))
 }
 
 /// The names of the labels that a template reads, as far as they stand in it.
@@ -159,7 +170,7 @@ impl Regexes {
         let mut collect = |word: &Word| {
             if let (true, WordKind::Text(_, text)) = (is_argument, &word.kind) {
                 let text = String::from_utf8_lossy(text).into_owned();
-                let regex = regex_bytes::compile(&text).map_err(|e| e.message);
+                let regex = compile_bytes(&text).map_err(|e| e.message);
                 regexes.0.push((text, regex));
             }
             is_argument = matches!(&word.kind, WordKind::Function(name)
@@ -173,7 +184,7 @@ impl Regexes {
     pub fn get(&self, text: &str) -> Result<Cow<'_, Regex>, String> {
         match self.0.iter().find(|(known, _)| known == text) {
             Some((_, regex)) => regex.as_ref().map(Cow::Borrowed).map_err(String::clone),
-            None => regex_bytes::compile(text).map(Cow::Owned).map_err(|e| e.message),
+            None => compile_bytes(text).map(Cow::Owned).map_err(|e| e.message),
         }
     }
 }

@@ -25,7 +25,8 @@ enum Piece<'t> {
 
 pub fn parse(text: &str) -> Result<Tree, Failure> {
     let pieces = split(text)?;
-    let mut parser = Parser { text, pieces, at: 0, variables: vec!["$".into()], depth: 0, range_depth: 0, tree: Tree::default() };
+    let mut parser =
+        Parser { text, pieces, at: 0, variables: vec!["$".into()], depth: 0, range_depth: 0, tree: Tree::default() };
     let (main, end) = parser.list()?;
     match end {
         Ending::Eof => {}
@@ -301,7 +302,8 @@ impl Parser<'_> {
             if let Some(command) = command {
                 commands.push(command);
             } else if last == Token::Pipe || !commands.is_empty() || last == *end {
-                return self.fail(format!("missing value for {}", if commands.is_empty() { context } else { "command" }));
+                return self
+                    .fail(format!("missing value for {}", if commands.is_empty() { context } else { "command" }));
             }
             match last {
                 Token::Pipe => {}
@@ -312,7 +314,11 @@ impl Parser<'_> {
         for (i, command) in commands.iter().enumerate().skip(1) {
             let is_callable = matches!(
                 command.words[0].kind,
-                WordKind::Function(_) | WordKind::Field(_) | WordKind::Variable(_) | WordKind::Chain(..) | WordKind::Pipeline(_)
+                WordKind::Function(_)
+                    | WordKind::Field(_)
+                    | WordKind::Variable(_)
+                    | WordKind::Chain(..)
+                    | WordKind::Pipeline(_)
             );
             if !is_callable {
                 return self.fail(format!("non executable command in pipeline stage {}", i + 1));
@@ -386,29 +392,27 @@ impl Parser<'_> {
             Token::Open => {
                 cursor.next();
                 let pipe = self.pipeline(cursor, "parenthesized pipeline", &Token::Close, depth + 1)?;
-                return Ok(Some(chained(Word { kind: WordKind::Pipeline(Box::new(pipe)), at }, cursor.fields())));
+                let word = Word { kind: WordKind::Pipeline(Box::new(pipe)), at };
+                return Ok(Some(chained(word, cursor.at(), cursor.fields())));
             }
             _ => return Ok(None),
         };
         cursor.next_raw();
-        Ok(Some(chained(Word { kind, at }, cursor.fields())))
+        Ok(Some(chained(Word { kind, at }, cursor.at(), cursor.fields())))
     }
 }
 
-fn chained(mut word: Word, fields: Vec<String>) -> Word {
+/// `word` with the fields behind it, which begin at `at`: where Go says that the whole is.
+fn chained(word: Word, at: usize, fields: Vec<String>) -> Word {
     if fields.is_empty() {
         return word;
     }
-    match &mut word.kind {
-        WordKind::Field(names) | WordKind::Variable(names) => {
-            names.extend(fields);
-            word
-        }
-        _ => {
-            let at = word.at;
-            Word { kind: WordKind::Chain(Box::new(word), fields), at }
-        }
-    }
+    let kind = match word.kind {
+        WordKind::Field(names) => WordKind::Field([names, fields].concat()),
+        WordKind::Variable(names) => WordKind::Variable([names, fields].concat()),
+        kind => WordKind::Chain(Box::new(Word { kind, at: word.at }), fields),
+    };
+    Word { kind, at }
 }
 
 fn describe(token: &Token) -> String {

@@ -134,7 +134,9 @@ impl Flags {
             ('v' | 's', Value::Nil) => {
                 self.pad(if verb == 'v' { b"<nil>" } else { b"%!s(<nil>)" }, out);
             }
-            ('v' | 's', Value::Time(_) | Value::Duration(_) | Value::Month(_) | Value::Weekday(_)) => self.printed(arg, out),
+            ('v' | 's', Value::Time(_) | Value::Duration(_) | Value::Month(_) | Value::Weekday(_)) => {
+                self.printed(arg, out)
+            }
             ('v', _) => self.printed(arg, out),
             (_, Value::List(items)) => {
                 out.push(b'[');
@@ -148,7 +150,11 @@ impl Flags {
             }
             _ => {
                 out.extend_from_slice(format!("%!{verb}(").as_bytes());
-                if matches!(arg, Value::Nil) { out.extend_from_slice(b"<nil>") } else { typed(arg, out) }
+                if matches!(arg, Value::Nil) {
+                    out.extend_from_slice(b"<nil>")
+                } else {
+                    typed(arg, out)
+                }
                 out.push(b')');
             }
         }
@@ -220,7 +226,13 @@ impl Flags {
         let magnitude = f.abs();
         let negative = f.is_sign_negative() && !f.is_nan();
         if let Some(text) = special(magnitude) {
-            let sign = if text == "NaN" { "" } else if negative { "-" } else { "+" };
+            let sign = if text == "NaN" {
+                ""
+            } else if negative {
+                "-"
+            } else {
+                "+"
+            };
             let plain = Flags { width: self.width, minus: self.minus, ..Flags::default() };
             return plain.pad_number(sign, text.trim_start_matches('+'), out);
         }

@@ -4,7 +4,7 @@ use super::functions::{self, Context, Function, Kind, is_short_circuit};
 use super::syntax::{Command, List, Node, Pipeline, Word, WordKind};
 use super::times::{duration_method, time_method};
 use super::value::Value;
-use super::{Data, OUTPUT_BYTES_MAX, STEPS_MAX, Template};
+use super::{Data, OUTPUT_BYTES_MAX, STEPS_MAX, Template, WORK_BYTES_MAX};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -42,6 +42,7 @@ pub fn run<'e>(template: &'e Template, data: &Data<'e, '_>, out: &mut Vec<u8>) -
         out,
         variables: vec![("$".into(), Value::Labels)],
         steps: 0,
+        work_bytes: 0,
         calls: 0,
     };
     match run.list(&template.tree.main, &Value::Labels) {
@@ -58,6 +59,7 @@ struct Run<'r, 'e, 'p> {
     start: usize,
     variables: Vec<(Cow<'e, str>, Value<'e>)>,
     steps: usize,
+    work_bytes: usize,
     calls: usize,
 }
 
@@ -248,7 +250,8 @@ impl<'e> Run<'_, 'e, '_> {
             WordKind::Bool(b) => Value::Bool(*b),
             WordKind::Text(_, text) => Value::Text(Cow::Borrowed(text)),
             WordKind::Number(text, number) => {
-                let is_float = !text.starts_with("0x") && !text.starts_with('\'') && text.contains(['.', 'e', 'E', 'p', 'P']);
+                let is_float =
+                    !text.starts_with("0x") && !text.starts_with('\'') && text.contains(['.', 'e', 'E', 'p', 'P']);
                 match (number.int, number.float) {
                     (_, Some(f)) if is_float => Value::Float(f),
                     (Some(i), _) => Value::Int(i),
@@ -270,7 +273,13 @@ impl<'e> Run<'_, 'e, '_> {
     }
 
     /// A field, a variable or a chain as a command: what follows are arguments of the method it ends in.
-    fn access(&mut self, word: &'e Word, command: &'e Command, dot: &Value<'e>, last: Option<Value<'e>>) -> Outcome<Value<'e>> {
+    fn access(
+        &mut self,
+        word: &'e Word,
+        command: &'e Command,
+        dot: &Value<'e>,
+        last: Option<Value<'e>>,
+    ) -> Outcome<Value<'e>> {
         let mut args = Vec::with_capacity(command.words.len());
         for word in &command.words[1..] {
             args.push(self.word(word, dot)?);
@@ -342,7 +351,13 @@ impl<'e> Run<'_, 'e, '_> {
         }
     }
 
-    fn call(&mut self, f: &'static Function, command: &'e Command, dot: &Value<'e>, last: Option<Value<'e>>) -> Outcome<Value<'e>> {
+    fn call(
+        &mut self,
+        f: &'static Function,
+        command: &'e Command,
+        dot: &Value<'e>,
+        last: Option<Value<'e>>,
+    ) -> Outcome<Value<'e>> {
         let given = command.words.len() - 1 + usize::from(last.is_some());
         self.check_count(f, given, command.words[0].at, &command.words[0])?;
         if is_short_circuit(f.name) {
@@ -360,19 +375,37 @@ impl<'e> Run<'_, 'e, '_> {
         self.invoke(f, &mut args, command.at, command)
     }
 
-    fn invoke(&mut self, f: &Function, args: &mut [Value<'e>], at: usize, node: &dyn std::fmt::Display) -> Outcome<Value<'e>> {
+    fn invoke(
+        &mut self,
+        f: &Function,
+        args: &mut [Value<'e>],
+        at: usize,
+        node: &dyn std::fmt::Display,
+    ) -> Outcome<Value<'e>> {
         for arg in args.iter_mut() {
             if matches!(arg, Value::Labels) {
                 *arg = self.all_labels();
             }
+            self.work_bytes += functions::bytes(arg).len();
         }
-        match (f.call)(&self.context, args) {
+        let result = (f.call)(&self.context, args);
+        self.work_bytes += result.as_ref().map_or(0, |v| functions::bytes(v).len());
+        if self.work_bytes > WORK_BYTES_MAX {
+            return self.fail(at, node, format!("functions on more than {WORK_BYTES_MAX} bytes"));
+        }
+        match result {
             Ok(value) => Ok(value),
             Err(text) => self.fail(at, node, format!("error calling {}: {text}", f.name)),
         }
     }
 
-    fn short_circuit(&mut self, is_or: bool, command: &'e Command, dot: &Value<'e>, last: Option<Value<'e>>) -> Outcome<Value<'e>> {
+    fn short_circuit(
+        &mut self,
+        is_or: bool,
+        command: &'e Command,
+        dot: &Value<'e>,
+        last: Option<Value<'e>>,
+    ) -> Outcome<Value<'e>> {
         let mut value = Value::Nil;
         for word in &command.words[1..] {
             value = self.word(word, dot)?;
@@ -386,7 +419,9 @@ impl<'e> Run<'_, 'e, '_> {
     /// An argument for a parameter of some kind.
     fn argument(&mut self, word: &'e Word, kind: Kind, dot: &Value<'e>) -> Outcome<Value<'e>> {
         match (&word.kind, kind) {
-            (WordKind::Number(_, number), Kind::Int) if number.int.is_some() => Ok(Value::Int(number.int.unwrap_or_default())),
+            (WordKind::Number(_, number), Kind::Int) if number.int.is_some() => {
+                Ok(Value::Int(number.int.unwrap_or_default()))
+            }
             (WordKind::Number(_, number), Kind::Float) => {
                 Ok(Value::Float(number.float.unwrap_or_else(|| number.int.unwrap_or_default() as f64)))
             }

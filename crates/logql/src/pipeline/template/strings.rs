@@ -49,24 +49,15 @@ pub const FUNCTIONS: &[Function] = &[
         let regex = c.regexes.get(&text(&a[0]))?;
         Ok(Value::Int(regex.find_iter(bytes(&a[1])).count() as i64))
     }),
-    variadic("print", &[], Kind::Any, |_, a| {
-        let mut out = Vec::new();
-        for (i, value) in a.iter().enumerate() {
-            // Go puts a space between two operands when neither is text.
-            if i > 0 && ![&a[i - 1], value].iter().any(|v| matches!(v, Value::Text(_))) {
-                out.push(b' ');
-            }
-            value.print(&mut out);
-        }
-        Ok(Value::owned(out))
-    }),
-    variadic("println", &[], Kind::Any, |_, a| {
+    variadic("print", &[], Kind::Any, |c, a| print(c, a).map(Value::owned)),
+    variadic("println", &[], Kind::Any, |c, a| {
         let mut out = Vec::new();
         for (i, value) in a.iter().enumerate() {
             if i > 0 {
                 out.push(b' ');
             }
             value.print(&mut out);
+            bounded(c, out.len())?;
         }
         out.push(b'\n');
         Ok(Value::owned(out))
@@ -84,6 +75,19 @@ pub fn bounded(context: &Context<'_>, len: usize) -> Result<(), String> {
         true => Err(format!("text longer than {} bytes", context.bytes_max)),
         false => Ok(()),
     }
+}
+
+/// As `fmt.Sprint`: a space between two operands when neither is text.
+pub fn print(context: &Context<'_>, args: &[Value<'_>]) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    for (i, value) in args.iter().enumerate() {
+        if i > 0 && ![&args[i - 1], value].iter().any(|v| matches!(v, Value::Text(_))) {
+            out.push(b' ');
+        }
+        value.print(&mut out);
+        bounded(context, out.len())?;
+    }
+    Ok(out)
 }
 
 /// One character at a time, as Go does: a letter whose other case is several letters stays.
@@ -115,7 +119,7 @@ fn lower(s: &str) -> String {
 fn title(s: &str) -> String {
     let mut last = ' ';
     let one = |c: char| {
-        let starts = !(last.is_alphanumeric() || last == '_' || last == '\'') && !is_letter_of_word(last);
+        let starts = !(last.is_alphanumeric() || last == '_' || last == '\'' || is_letter_of_word(last));
         last = c;
         if starts { upper_char(c) } else { c }
     };

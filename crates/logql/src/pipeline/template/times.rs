@@ -59,9 +59,9 @@ fn unix_to_time<'e>(epoch: &str, len: usize) -> Answer<'e> {
 
 /// A method of a time; `None` if it has no such method.
 pub fn time_method<'e>(time: &Time, name: &str, args: Arguments<'_, 'e>) -> Option<Answer<'e>> {
-    let wrong = |count: usize| (args.len() != count).then(|| {
-        Err(format!("wrong number of args for {name}: want {count} got {}", args.len()))
-    });
+    let wrong = |count: usize| {
+        (args.len() != count).then(|| Err(format!("wrong number of args for {name}: want {count} got {}", args.len())))
+    };
     let number = |i: usize| args.get(i).and_then(Value::as_int);
     let other = |args: &[Value<'_>]| if let Some(Value::Time(t)) = args.first() { Some(t.clone()) } else { None };
     let wants = match name {
@@ -100,7 +100,8 @@ fn truncate(time: &Time, ns: i64) -> Time {
     if ns <= 0 {
         return time.clone();
     }
-    let since_zero = (i128::from(time.seconds) - i128::from(Time::zero().seconds)) * i128::from(NANOS) + i128::from(time.nanos);
+    let since_zero =
+        (i128::from(time.seconds) - i128::from(Time::zero().seconds)) * i128::from(NANOS) + i128::from(time.nanos);
     let excess = since_zero.rem_euclid(i128::from(ns));
     time.plus_ns(-(excess as i64))
 }
@@ -143,4 +144,3 @@ pub fn duration_method<'e>(ns: i64, name: &str) -> Option<Value<'e>> {
         _ => return None,
     })
 }
-

@@ -1,0 +1,6 @@
+//! The index on the object store: golden buckets, faults, and our own files.
+
+mod faults;
+mod fixture;
+mod found;
+mod shipped;
