@@ -2,7 +2,8 @@
 //! parser finds in the line.
 
 use logql::ast::Stage;
-use logql::pipeline::units::{bytes, duration_ns};
+use logql::units::bytes::parse as bytes;
+use logql::units::duration::parse_go as duration_ns;
 use logql::pipeline::{Hints, Pipeline};
 use logql::units;
 use logql::value::{LogEntry, LogStream};
