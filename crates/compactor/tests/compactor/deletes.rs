@@ -171,3 +171,24 @@ async fn the_deletion_mode_of_a_tenant_decides() {
         (Kind::Forbidden, "deletion is not available for this tenant")
     );
 }
+
+#[tokio::test]
+async fn a_damaged_record_stops_neither_other_tenants_nor_other_marks() {
+    let bench = Bench::new(copied("compacted").await);
+    let (acme, globex) = (tenant("acme"), tenant("globex"));
+    bench.deletes.create(&acme, new(r#"{app=~".+"}"#, 1, 1_795_000_000)).await.unwrap();
+    for (i, junk) in ["", "{", "[1]", r#"["acme/x"]"#, "[\"\u{0}\"]"].into_iter().enumerate() {
+        bench.objects().put(&format!("lokirs/expired/{i}-junk.json"), junk.into()).await.unwrap();
+    }
+    bench.objects().put("lokirs/deletes/globex.json", r#"{"generation_ns":1,"requests":[{}]}"#.into()).await.unwrap();
+    let others = bench.stored("globex").await;
+    bench.advance(CANCEL_PERIOD + MINUTE);
+    bench.round().await.unwrap();
+    bench.advance(Duration::from_secs(2 * 3600));
+    bench.round().await.unwrap();
+    let left = bench.lines(&["acme"]).await;
+    assert!(left.keys().all(|(_, labels)| !labels.contains("app=")), "{:?}", left.keys());
+    assert_eq!(bench.deletes.filters(&globex, EVERYTHING).await.unwrap_err().kind, Kind::Corrupt);
+    assert_eq!(bench.stored("globex").await, others);
+    assert_eq!(bench.stored("acme").await.len(), bench.chunks("acme").await.len());
+}
