@@ -77,6 +77,12 @@ impl Core {
         Ok(stream)
     }
 
+    /// The size at which blocks are cut now.
+    fn block_size(&self) -> u64 {
+        let usual = self.settings.chunk_block_size;
+        if self.budget.used_bytes() < self.settings.small_blocks_above { usual } else { usual.div_ceil(4) }
+    }
+
     /// Takes a logged batch into memory; `streams` are those of its parts. The blocks that this cuts are to be sealed.
     pub fn apply(
         &self,
@@ -106,7 +112,7 @@ impl Core {
         loop {
             let mut state = stream.lock();
             if !state.forgotten {
-                let applied = state.apply(part, hold, memory, self.clock.now_ns(), &self.settings)?;
+                let applied = state.apply(part, hold, memory, self.clock.now_ns(), &self.settings, self.block_size())?;
                 drop(state);
                 self.metrics.chunks_created.inc_by(applied.opened);
                 self.metrics.memory_chunks.inc_by(applied.opened as i64);
