@@ -17,7 +17,7 @@ use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::{Budget, Reservation};
 use std::sync::Arc;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// The part of a tenant's global stream limit that falls to this ingester: replication factor / ingesters.
@@ -38,8 +38,6 @@ pub struct Core {
     pub seals: SealQueue,
     pub flushes: FlushQueue,
     pub shipments: Shipments,
-    /// Chunks encoded at once: each may take its raw size of memory.
-    pub encodes: Semaphore,
     /// Memory or log run short: close chunks now.
     pub pressure: Notify,
     /// Ends the background tasks.
