@@ -17,7 +17,7 @@ pub fn querier(base: &Base, stores: &Stores, reader: Arc<IndexReader>, ring: Arc
         multi_tenant_queries_enabled: own.multi_tenant_queries_enabled,
         ..Settings::default()
     };
-    let querier = Querier::new(stored, base.limits.clone(), base.memory.clone(), settings);
+    let querier = Querier::new(stored, base.limits.clone(), base.memory.clone(), base.clock.clone(), settings);
     let api = ReadApi {
         queries: Arc::new(querier),
         limits: base.limits.clone(),
