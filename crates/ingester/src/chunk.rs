@@ -80,8 +80,8 @@ impl OpenChunk {
     }
 
     /// Cuts the head if it has grown to a block; what is not reserved for it yet is taken from `memory`.
-    pub fn cut_if_full(&mut self, settings: &Settings, memory: &mut Reservation) -> Option<Arc<HeldBlock>> {
-        if !is_full(self.head.block(), settings.chunk_block_size) {
+    pub fn cut_if_full(&mut self, block_size: u64, memory: &mut Reservation) -> Option<Arc<HeldBlock>> {
+        if !is_full(self.head.block(), block_size) {
             return None;
         }
         self.head.keep(memory.split(self.head.unreserved_bytes()));

@@ -7,7 +7,7 @@ mod encode;
 mod handlers;
 mod json;
 mod legacy;
-mod params;
+pub(crate) mod params;
 mod stats;
 mod units;
 mod volume;
