@@ -2,6 +2,8 @@
 
 pub mod deletes;
 pub mod error;
+pub mod limits;
 pub mod push;
 pub mod query;
+pub mod rules;
 pub mod tenant;
