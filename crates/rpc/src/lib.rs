@@ -4,5 +4,6 @@
 pub mod ingester;
 pub mod pusher;
 pub mod queries;
+pub mod tail;
 pub mod testing;
 pub mod wire;
