@@ -3,4 +3,5 @@
 pub mod error;
 pub mod push;
 pub mod query;
+pub mod tail;
 pub mod tenant;

@@ -3,11 +3,11 @@
 
 mod detected;
 mod detected_fields;
-mod encode;
+pub(crate) mod encode;
 mod handlers;
-mod json;
-mod legacy;
-mod params;
+pub(crate) mod json;
+pub(crate) mod legacy;
+pub(crate) mod params;
 mod stats;
 mod units;
 mod volume;
