@@ -52,10 +52,7 @@ pub struct TailApi {
 
 /// The tail routes.
 pub fn router(api: TailApi) -> Router {
-    Router::new()
-        .route("/loki/api/v1/tail", get(tail))
-        .route("/api/prom/tail", get(legacy_tail))
-        .with_state(api)
+    Router::new().route("/loki/api/v1/tail", get(tail)).route("/api/prom/tail", get(legacy_tail)).with_state(api)
 }
 
 async fn tail(State(api): State<TailApi>, request: Request<Body>) -> Result<Response, ApiError> {

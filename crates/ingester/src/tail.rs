@@ -154,10 +154,8 @@ impl Tail {
         let mut dropped = 0;
         let mut queue = self.queue.lock();
         for piece in pieces {
-            let (bytes, entries, ts_ns) = piece
-                .blocks
-                .first()
-                .map_or((0, 0, 0), |b| (b.raw_bytes, b.entries, b.min_ts_ns));
+            let (bytes, entries, ts_ns) =
+                piece.blocks.first().map_or((0, 0, 0), |b| (b.raw_bytes, b.entries, b.min_ts_ns));
             let room = queue.bytes + bytes <= WAITING_BYTES_MAX || queue.waiting.is_empty();
             match room.then(|| budget.reserve(bytes, "a live tail")) {
                 Some(Ok(memory)) => {

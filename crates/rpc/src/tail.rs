@@ -11,11 +11,7 @@ use std::time::Duration;
 pub trait Tails: Send + Sync {
     /// History first, oldest first, then what is pushed. `Invalid`, before anything is sent, for what the tenant may not
     /// ask. An `Err` is the last item, its message is for the user.
-    async fn tail(
-        &self,
-        tenant: &TenantId,
-        request: TailRequest,
-    ) -> Result<BoxStream<'static, Result<TailFrame>>>;
+    async fn tail(&self, tenant: &TenantId, request: TailRequest) -> Result<BoxStream<'static, Result<TailFrame>>>;
 }
 
 #[derive(Clone, Debug, PartialEq)]

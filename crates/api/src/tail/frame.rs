@@ -118,6 +118,9 @@ mod tests {
         ] {
             assert_eq!(shape.write(&frame), expected);
         }
-        assert_eq!(Shape::Categorized.write(&TailFrame::default()), r#"{"streams":[],"encodingFlags":["categorize-labels"]}"#);
+        assert_eq!(
+            Shape::Categorized.write(&TailFrame::default()),
+            r#"{"streams":[],"encodingFlags":["categorize-labels"]}"#
+        );
     }
 }

@@ -102,8 +102,7 @@ mod tests {
         let now = Instant::now();
         for ts_ns in 0..HELD_ENTRIES_MAX as i64 + 7 {
             let empty = Labels::default();
-            let entry =
-                LogEntry { ts_ns, line: "".into(), structured_metadata: empty.clone(), parsed: empty.clone() };
+            let entry = LogEntry { ts_ns, line: "".into(), structured_metadata: empty.clone(), parsed: empty.clone() };
             held.add(now, empty, entry);
         }
         assert_eq!(held.release(now).len(), 7);

@@ -51,11 +51,7 @@ pub struct Tailer {
 
 #[async_trait]
 impl Tails for Tailer {
-    async fn tail(
-        &self,
-        tenant: &TenantId,
-        request: TailRequest,
-    ) -> Result<BoxStream<'static, Result<TailFrame>>> {
+    async fn tail(&self, tenant: &TenantId, request: TailRequest) -> Result<BoxStream<'static, Result<TailFrame>>> {
         let expr = logql::parse::parse(&request.query)?;
         let limits = self.limits.tenant(tenant);
         let history = self.history(&request, &limits);
@@ -90,12 +86,8 @@ impl Tailer {
     /// The newest lines up to now, with those whose time is still to come.
     fn history(&self, request: &TailRequest, limits: &Limits) -> QueryRequest {
         let end_ns = self.clock.now_ns().saturating_add(limits::nanos(limits.creation_grace_period).max(1));
-        let time = QueryTime::Range {
-            start_ns: request.start_ns.min(end_ns),
-            end_ns,
-            step_ns: STEP_NS,
-            interval_ns: 0,
-        };
+        let time =
+            QueryTime::Range { start_ns: request.start_ns.min(end_ns), end_ns, step_ns: STEP_NS, interval_ns: 0 };
         let direction = Direction::Backward;
         QueryRequest { query: request.query.clone(), time, limit: request.limit, direction, partial_series: false }
     }

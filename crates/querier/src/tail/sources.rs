@@ -1,9 +1,9 @@
 //! The ingesters' tails as one. An ingester that goes away, comes back or is new is followed. It must not know entries.
 
 use crate::source::Ingesters;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, once};
-use futures::FutureExt;
 use model::{Error, Kind, Result};
 use rpc::ingester::{Ingester, RecentRequest, Tailed};
 use std::collections::HashMap;

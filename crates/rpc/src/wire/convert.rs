@@ -2,7 +2,9 @@
 
 use super::error::{kind_name, kind_of_name};
 use super::proto;
-use crate::ingester::{DroppedEntries, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize, Tailed};
+use crate::ingester::{
+    DroppedEntries, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize, Tailed,
+};
 use format::{ChunkRef, Codec};
 use logql::source::Shard;
 use model::{Error, Fingerprint, Kind, Labels, Layout, MatchOp, Matcher, Result, Symbols, TenantId, TimeRange};
