@@ -10,4 +10,5 @@ mod ledger;
 mod process;
 mod roles;
 mod stop;
+mod tail;
 mod wal;

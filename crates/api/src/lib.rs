@@ -6,4 +6,5 @@ pub mod limits;
 pub mod push;
 pub mod query;
 pub mod rules;
+pub mod tail;
 pub mod tenant;

@@ -10,7 +10,7 @@ use base64::Engine;
 use distributor::{Distributor, OneIngester};
 use futures::stream::BoxStream;
 use model::{Batch, Labels, Result, TenantId};
-use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize};
+use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
 use runtime::clock::{Clock, SystemClock};
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::Budget;
@@ -55,6 +55,9 @@ impl Ingester for Collector {
         Ok(PushOutcome::default())
     }
     async fn select(&self, _: RecentRequest) -> Result<BoxStream<'static, Result<RecentStream>>> {
+        Ok(Box::pin(futures::stream::empty()))
+    }
+    async fn tail(&self, _: RecentRequest) -> Result<BoxStream<'static, Result<Tailed>>> {
         Ok(Box::pin(futures::stream::empty()))
     }
     async fn labels(&self, _: RecentRequest, _: Option<String>) -> Result<Vec<String>> {

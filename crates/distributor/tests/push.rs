@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use distributor::{Distributor, OneIngester, ReplicaView, Replicas};
 use futures::stream::BoxStream;
 use model::{Batch, Error, Kind, Labels, Result, TenantId};
-use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, Rejection, StreamSize};
+use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, Rejection, StreamSize, Tailed};
 use rpc::pusher::{Format, Pairs, PushError, PushRequest, Pusher, Sink};
 use rpc::testing::ScriptedIngester;
 use runtime::clock::ManualClock;
@@ -172,6 +172,9 @@ impl Ingester for Silent {
         std::future::pending().await
     }
     async fn select(&self, _: RecentRequest) -> Result<BoxStream<'static, Result<RecentStream>>> {
+        std::future::pending().await
+    }
+    async fn tail(&self, _: RecentRequest) -> Result<BoxStream<'static, Result<Tailed>>> {
         std::future::pending().await
     }
     async fn labels(&self, _: RecentRequest, _: Option<String>) -> Result<Vec<String>> {

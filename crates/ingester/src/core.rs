@@ -8,6 +8,7 @@ use crate::seal::SealQueue;
 use crate::settings::Settings;
 use crate::ship::Shipments;
 use crate::stream::{STREAM_BYTES, Stream};
+use crate::tail::Tails;
 use crate::tenant::{Tenant, Tenants};
 use crate::wal::Wal;
 use crate::wal::segment::Hold;
@@ -32,6 +33,7 @@ pub struct Core {
     pub sink: Arc<dyn ChunkSink>,
     pub metrics: Metrics,
     pub tenants: Tenants,
+    pub tails: Arc<Tails>,
     pub wal: Wal,
     /// Segments of earlier processes that are not, or not yet, in memory: they stay on disk.
     pub unread: Mutex<Vec<Hold>>,

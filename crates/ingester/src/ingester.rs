@@ -9,6 +9,7 @@ use crate::recover::recover_aside;
 use crate::seal::SealQueue;
 use crate::settings::Settings;
 use crate::ship::{self, Shipments, ship_all};
+use crate::tail::Tails;
 use crate::tenant::Tenants;
 use crate::wal::Wal;
 use crate::wal::disk::Disk;
@@ -17,7 +18,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Error, Labels, Result, TenantId};
 use parking_lot::Mutex;
-use rpc::ingester::{PushOutcome, RecentRequest, RecentStream, StreamSize};
+use rpc::ingester::{PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
 use runtime::memory::Budget;
@@ -67,6 +68,7 @@ impl Ingester {
         let open = tokio::task::spawn_blocking(move || Wal::open(&wal_settings, disk, &wal_metrics)).await;
         let (wal, old) = open.map_err(|e| Error::internal(format!("opening the write-ahead log: {e}")))??;
         let core = Arc::new(Core {
+            tails: Tails::new(parts.budget.clone(), parts.settings.chunk_layout, metrics.clone()),
             clock: parts.clock,
             budget: parts.budget,
             limits: parts.limits,
@@ -140,6 +142,7 @@ impl Ingester {
         self.phase.send_replace(Phase::Stopping);
         let all = u32::try_from(self.core.settings.pushes_max).unwrap_or(u32::MAX);
         let _drained = self.pushes.acquire_many(all).await;
+        self.core.tails.close();
         if flush {
             self.flush_all().await;
         }
@@ -197,7 +200,7 @@ impl Drop for Ingester {
     }
 }
 
-/// Decide, log, take into memory: the whole of a push.
+/// Decide, log, take into memory, tell: the whole of a push.
 async fn push(core: Arc<Core>, tenant: TenantId, batch: Batch, _permit: OwnedSemaphorePermit) -> Result<PushOutcome> {
     let memory = core.reserve(batch.data.len() as u64, "a push")?;
     let tenant = core.tenants.get_or_insert(&tenant, &core.metrics);
@@ -209,6 +212,7 @@ async fn push(core: Arc<Core>, tenant: TenantId, batch: Batch, _permit: OwnedSem
         }
         let hold = logged?;
         let cut = core.apply(&tenant, &admitted.batch, &admitted.streams, &hold, memory)?;
+        core.tails.publish(&tenant.id, &admitted.batch, &admitted.streams)?;
         core.seals.submit(cut).await;
     }
     Ok(PushOutcome { rejected: admitted.rejected })
@@ -225,6 +229,11 @@ impl rpc::ingester::Ingester for Ingester {
 
     async fn select(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<RecentStream>>> {
         Ok(select::select(self.core.clone(), request))
+    }
+
+    async fn tail(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<Tailed>>> {
+        let max = self.core.limits.tenant(&request.tenant).max_concurrent_tail_requests;
+        self.core.tails.open(request, max)
     }
 
     async fn labels(&self, request: RecentRequest, name: Option<String>) -> Result<Vec<String>> {

@@ -24,6 +24,7 @@ pub mod settings;
 mod ship;
 mod stream;
 mod sweep;
+mod tail;
 mod tenant;
 pub mod wal;
 

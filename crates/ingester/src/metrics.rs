@@ -23,6 +23,8 @@ pub struct Metrics {
     pub memory_streams: Family<TenantLabel, Gauge>,
     pub streams_created: Family<TenantLabel, Counter>,
     pub streams_removed: Family<TenantLabel, Counter>,
+    pub tails: Gauge,
+    pub tail_entries_dropped: Counter,
     pub memory_chunks: Gauge,
     pub chunks_created: Counter,
     pub chunks_flushed: Family<ReasonLabel, Counter>,
@@ -59,6 +61,8 @@ impl Metrics {
             memory_streams: Family::default(),
             streams_created: Family::default(),
             streams_removed: Family::default(),
+            tails: Gauge::default(),
+            tail_entries_dropped: Counter::default(),
             memory_chunks: Gauge::default(),
             chunks_created: Counter::default(),
             chunks_flushed: Family::default(),
@@ -86,6 +90,12 @@ impl Metrics {
         r.register("loki_ingester_memory_streams", "Streams in memory", self.memory_streams.clone());
         r.register("loki_ingester_streams_created", "Streams created", self.streams_created.clone());
         r.register("loki_ingester_streams_removed", "Streams forgotten", self.streams_removed.clone());
+        r.register("loki_ingester_tails_active", "Live tails", self.tails.clone());
+        r.register(
+            "loki_ingester_tail_entries_dropped",
+            "Entries that readers of tails were too slow for",
+            self.tail_entries_dropped.clone(),
+        );
     }
 
     fn register_chunks(&self, r: &mut Registry) {

@@ -9,4 +9,5 @@ pub mod recent;
 pub mod settings;
 pub mod source;
 pub mod stored;
+pub mod tail;
 pub mod tenants;

@@ -16,6 +16,18 @@ pub fn check(expr: &Expr, request: &QueryRequest, limits: &[Arc<Limits>]) -> Res
     })
 }
 
+/// Refuses a tail whose history is longer than the tenant's log queries may be.
+pub fn check_entries(request: &QueryRequest, limits: &Limits) -> Result<()> {
+    let max = limits.max_entries_limit_per_query;
+    if max > 0 && u64::from(request.limit) > max {
+        let limit = request.limit;
+        return Err(Error::invalid(format!(
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {max})"
+        )));
+    }
+    Ok(())
+}
+
 fn check_length(request: &QueryRequest, limits: &Limits) -> Result<()> {
     let QueryTime::Range { start_ns, end_ns, .. } = request.time else { return Ok(()) };
     let (length, max) = (end_ns.saturating_sub(start_ns), nanos(limits.max_query_length));

@@ -29,10 +29,15 @@ impl Block for RecentPart {
         let b = &self.block;
         add(&self.notes.ingester_bytes, b.raw_bytes);
         add(&self.notes.ingester_lines, b.entries);
-        let data = match b.codec {
-            Codec::None => b.payload.clone(),
-            codec => Bytes::from(codec.decompress(&b.payload, b.raw_bytes as usize, RAW_BYTES_MAX)?),
-        };
-        Ok(RawBlock { data, layout: b.layout, symbols: b.symbols.clone() })
+        raw(b)
     }
+}
+
+/// The entries of a block.
+pub fn raw(b: &RecentBlock) -> Result<RawBlock> {
+    let data = match b.codec {
+        Codec::None => b.payload.clone(),
+        codec => Bytes::from(codec.decompress(&b.payload, b.raw_bytes as usize, RAW_BYTES_MAX)?),
+    };
+    Ok(RawBlock { data, layout: b.layout, symbols: b.symbols.clone() })
 }

@@ -1,4 +1,4 @@
-//! The ingester's service: take a batch, answer for recent data.
+//! The ingester's service: take a batch, answer for recent data, tell of new data.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +17,11 @@ pub trait Ingester: Send + Sync {
     /// The streams that satisfy the matchers, with what is held of them in the range. Streams come in no order; one
     /// stream comes once.
     async fn select(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<RecentStream>>>;
+
+    /// What is pushed from now on to streams that satisfy the matchers; the range does not matter. When the answer is
+    /// there, every push that ends later is told of. It lasts until it is dropped; an `Err` is its last item. `Invalid`
+    /// when the tenant has too many.
+    async fn tail(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<Tailed>>>;
 
     /// Label names of the streams, or the values of one label, sorted.
     async fn labels(&self, request: RecentRequest, name: Option<String>) -> Result<Vec<String>>;
@@ -66,6 +71,24 @@ pub struct RecentStream {
     pub blocks: Vec<RecentBlock>,
     /// Chunks of the stream that are stored but that readers of the index may not see yet.
     pub flushed: Vec<ChunkRef>,
+}
+
+/// What a tail tells.
+#[derive(Clone, Debug)]
+pub enum Tailed {
+    /// Entries of one stream, raw (`Codec::None`), in the order of their push; `flushed` is empty.
+    Pushed(RecentStream),
+    /// Entries that the reader was too slow for.
+    Dropped(DroppedEntries),
+}
+
+/// Entries of one stream that a tail left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedEntries {
+    pub labels: Labels,
+    /// The oldest of them.
+    pub ts_ns: i64,
+    pub entries: u64,
 }
 
 /// A block as held: compressed (sealed) or raw (`Codec::None`, the head), never sorted anew by the reader.

@@ -5,5 +5,6 @@ pub mod deletes;
 pub mod ingester;
 pub mod pusher;
 pub mod queries;
+pub mod tail;
 pub mod testing;
 pub mod wire;

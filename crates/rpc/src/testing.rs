@@ -1,7 +1,9 @@
 //! Contracts of the services: what every implementation of a trait must do, be it an instance or a client in front of
 //! one. An implementation is made by the test; what it is filled with comes from the contract.
 
-use crate::ingester::{Ingester, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize};
+use crate::ingester::{
+    DroppedEntries, Ingester, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize, Tailed,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use format::{ChunkRef, Codec};
@@ -18,6 +20,8 @@ pub struct ScriptedIngester {
     pub pushed: Mutex<Vec<(TenantId, Batch)>>,
     pub asked: Mutex<Vec<RecentRequest>>,
     pub streams: Vec<RecentStream>,
+    /// What tails tell before they go quiet.
+    pub tailed: Vec<Tailed>,
     /// What pushes are answered with.
     pub rejected: Vec<Rejection>,
     /// What every call answers with, if set.
@@ -52,7 +56,9 @@ impl ScriptedIngester {
             stream(2, vec![], vec![chunk]),
             stream(u64::MAX, vec![block(b"\xff\x00", Codec::None, &shared)], vec![chunk, chunk]),
         ];
-        ScriptedIngester { streams, rejected: vec![rejection()], ..ScriptedIngester::default() }
+        let mut tailed: Vec<Tailed> = streams.iter().cloned().map(Tailed::Pushed).collect();
+        tailed.push(Tailed::Dropped(DroppedEntries { labels: streams[0].labels.clone(), ts_ns: -1, entries: 7 }));
+        ScriptedIngester { streams, tailed, rejected: vec![rejection()], ..ScriptedIngester::default() }
     }
 
     fn answer<T>(&self, request: Option<RecentRequest>, value: T) -> Result<T> {
@@ -79,6 +85,9 @@ impl Ingester for ScriptedIngester {
     }
     async fn select(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<RecentStream>>> {
         self.answer(Some(request), stream::iter(self.streams.clone()).map(Ok).boxed())
+    }
+    async fn tail(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<Tailed>>> {
+        self.answer(Some(request), stream::iter(self.tailed.clone()).map(Ok).chain(stream::pending()).boxed())
     }
     async fn labels(&self, request: RecentRequest, name: Option<String>) -> Result<Vec<String>> {
         self.answer(Some(request), vec![name.unwrap_or_else(|| "all".into())])
@@ -118,13 +127,16 @@ where
         ingester.select(request.clone()).await.expect("an answer").try_collect().await.expect("all streams");
     assert_eq!(format!("{streams:?}"), format!("{:?}", script.streams), "streams come as they are held");
     assert!(Arc::ptr_eq(&streams[0].blocks[0].symbols, &streams[0].blocks[1].symbols), "symbols are shared");
+    let tail = ingester.tail(request.clone()).await.expect("a tail");
+    let tailed: Vec<Tailed> = tail.take(script.tailed.len()).try_collect().await.expect("all that is told");
+    assert_eq!(format!("{tailed:?}"), format!("{:?}", script.tailed), "a tail that goes quiet has told everything");
     assert_eq!(ingester.labels(request.clone(), None).await, Ok(vec!["all".into()]));
     assert_eq!(ingester.labels(request.clone(), Some("n".into())).await, Ok(vec!["n".into()]));
     assert_eq!(ingester.series(request.clone()).await.map(|s| s.len()), Ok(3));
     assert_eq!(ingester.sizes(request.clone()).await.map(|s| s[0].bytes), Ok(u64::MAX));
     assert_eq!(ingester.flush().await, Ok(()));
     let asked = script.asked.lock().expect("no test panics with it").clone();
-    assert_eq!(asked.len(), 5);
+    assert_eq!(asked.len(), 6);
     asked.iter().for_each(|a| assert_eq!(format!("{a:?}"), format!("{request:?}"), "questions arrive unchanged"));
     errors_keep_their_kind(make, request).await;
 }
@@ -147,6 +159,7 @@ async fn errors_keep_their_kind<I: Ingester>(make: impl AsyncFn(Arc<ScriptedInge
         let ingester = make(Arc::new(script)).await;
         assert_eq!(ingester.push(&request.tenant, Batch::default()).await, Err(error.clone()));
         assert_eq!(ingester.select(request.clone()).await.err(), Some(error.clone()));
+        assert_eq!(ingester.tail(request.clone()).await.err(), Some(error.clone()));
         assert_eq!(ingester.labels(request.clone(), None).await, Err(error.clone()));
         assert_eq!(ingester.flush().await, Err(error));
     }

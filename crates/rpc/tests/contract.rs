@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Kind, Labels, Result, TenantId};
-use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize};
+use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
 use rpc::testing::{ScriptedIngester, check_ingester};
 use rpc::wire::{IngesterClient, ingester_server};
 use std::sync::Arc;
@@ -20,6 +20,9 @@ impl Ingester for Local {
     }
     async fn select(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<RecentStream>>> {
         self.0.select(request).await
+    }
+    async fn tail(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<Tailed>>> {
+        self.0.tail(request).await
     }
     async fn labels(&self, request: RecentRequest, name: Option<String>) -> Result<Vec<String>> {
         self.0.labels(request, name).await

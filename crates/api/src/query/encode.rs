@@ -68,7 +68,8 @@ pub fn write_warnings(json: &mut Json, warnings: &[String]) {
     }
 }
 
-fn write_categorized(json: &mut Json, stream: &LogStream) {
+/// A stream with labels by category.
+pub fn write_categorized(json: &mut Json, stream: &LogStream) {
     json.raw("{\"stream\":");
     json.labels(&stream.labels);
     json.raw(",\"values\":");
@@ -90,7 +91,8 @@ fn write_categorized(json: &mut Json, stream: &LogStream) {
     json.raw("}");
 }
 
-fn write_merged(json: &mut Json, labels: &Labels, entries: &[&LogEntry]) {
+/// Entries under the labels that they share.
+pub fn write_merged(json: &mut Json, labels: &Labels, entries: &[&LogEntry]) {
     json.raw("{\"stream\":");
     json.labels(labels);
     json.raw(",\"values\":");

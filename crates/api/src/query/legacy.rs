@@ -68,7 +68,7 @@ async fn run(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<QueryR
 }
 
 /// A time as Go prints RFC 3339 with nanoseconds: no trailing zeros.
-fn rfc3339_nano(ts_ns: i64) -> String {
+pub fn rfc3339_nano(ts_ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(ts_ns)).map_or_else(|_| ts_ns.to_string(), |t| t.to_string())
 }
 

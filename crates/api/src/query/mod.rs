@@ -3,10 +3,10 @@
 
 mod detected;
 mod detected_fields;
-mod encode;
+pub(crate) mod encode;
 mod handlers;
-mod json;
-mod legacy;
+pub(crate) mod json;
+pub(crate) mod legacy;
 pub(crate) mod params;
 mod stats;
 mod units;

@@ -55,11 +55,13 @@ impl Params {
     pub fn range(&self, now_ns: i64) -> Result<TimeRange> {
         let since = self.get("since").map_or(Ok(HOUR_NS), since_ns)?;
         let end_ns = self.get("end").map_or(Ok(now_ns), |t| time_ns("end", t))?;
-        let start_ns = match self.get("start") {
-            Some(text) => time_ns("start", text)?,
-            None => end_ns.min(now_ns).saturating_sub(since),
-        };
+        let start_ns = self.start(end_ns.min(now_ns).saturating_sub(since))?;
         Ok(TimeRange { start_ns, end_ns })
+    }
+
+    /// `start` alone.
+    pub fn start(&self, default_ns: i64) -> Result<i64> {
+        self.get("start").map_or(Ok(default_ns), |t| time_ns("start", t))
     }
 
     /// Like [`Params::range`], refusing an end before the start.

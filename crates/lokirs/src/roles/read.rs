@@ -6,22 +6,30 @@ use crate::node::{Base, Parts};
 use crate::admin::VERSION;
 use api::limits::LimitsApi;
 use api::query::ReadApi;
+use api::tail::TailApi;
 use querier::querier::Querier;
 use querier::settings::Settings;
+use querier::tail::Tailer;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::index::IndexReader;
 
+/// How long open tails may take to say goodbye.
+const TAILS_STOP_WITHIN: Duration = Duration::from_secs(2);
+
 pub fn querier(base: &Base, stores: &Stores, reader: Arc<IndexReader>, ring: Arc<IngesterRing>, parts: &mut Parts) {
-    let stored = querier::source::Stores { ingesters: ring, index: reader, chunks: stores.chunks.clone() };
+    let stored = querier::source::Stores { ingesters: ring.clone(), index: reader, chunks: stores.chunks.clone() };
     let own = &base.settings.querier;
     let settings = Settings {
         max_concurrent: own.max_concurrent,
         multi_tenant_queries_enabled: own.multi_tenant_queries_enabled,
         ..Settings::default()
     };
-    let querier = Querier::new(stored, base.limits.clone(), base.memory.clone(), base.clock.clone(), settings);
+    let querier =
+        Arc::new(Querier::new(stored, base.limits.clone(), base.memory.clone(), base.clock.clone(), settings));
+    tails(base, querier.clone(), ring, parts);
     let api = ReadApi {
-        queries: Arc::new(querier),
+        queries: querier,
         limits: base.limits.clone(),
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         clock: base.clock.clone(),
@@ -34,4 +42,24 @@ pub fn querier(base: &Base, stores: &Stores, reader: Arc<IndexReader>, ring: Arc
     };
     parts.http = std::mem::take(&mut parts.http).merge(api::query::router(api)).merge(api::limits::router(limits));
     base.services.add("querier").running();
+}
+
+/// Live tail: pushes come straight from the ingesters, the history from the querier.
+fn tails(base: &Base, querier: Arc<Querier>, ring: Arc<IngesterRing>, parts: &mut Parts) {
+    let tails = Tailer {
+        ingesters: ring,
+        queries: querier,
+        limits: base.limits.clone(),
+        clock: base.clock.clone(),
+        duration_max: base.settings.querier.tail_max_duration,
+    };
+    let tasks = base.tasks.child();
+    let api = TailApi {
+        tails: Arc::new(tails),
+        auth_enabled: base.settings.auth_enabled.unwrap_or(true),
+        clock: base.clock.clone(),
+        tasks: tasks.clone(),
+    };
+    parts.http = std::mem::take(&mut parts.http).merge(api::tail::router(api));
+    parts.on_stop("live tails", async move { drop(tasks.stop(TAILS_STOP_WITHIN).await) });
 }

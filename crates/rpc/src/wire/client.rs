@@ -1,15 +1,17 @@
 //! The client's side: a service that lives in another process.
 
-use super::convert::{block_of_wire, chunk_of_wire, labels_of_wire, outcome_of_wire, recent_to_wire, size_of_wire};
+use super::convert::{
+    block_of_wire, labels_of_wire, outcome_of_wire, recent_to_wire, size_of_wire, stream_of_wire, tailed_of_wire,
+};
 use super::error::error_of;
 use super::proto::ingester_client as generated;
 use super::proto::select_part::Part;
 use super::{MESSAGE_BYTES_MAX, TENANT_METADATA, proto};
-use crate::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize};
+use crate::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use model::{Batch, Error, Fingerprint, Kind, Labels, Result, Symbols, TenantId};
+use model::{Batch, Error, Kind, Labels, Result, Symbols, TenantId};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,10 @@ use tonic::{Request, Response, Status, Streaming};
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long opening a connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a peer is asked whether it is there while an answer is awaited, and how long it may be silent: a tail may
+/// wait for hours, and must not wait for a node that is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long storing everything may take.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -34,6 +40,8 @@ impl IngesterClient {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|e| Error::invalid(format!("the gRPC address {address:?}: {e}")))?
             .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
             .tcp_nodelay(true);
         Ok(Self::new(endpoint.connect_lazy()))
     }
@@ -49,10 +57,15 @@ impl IngesterClient {
 
 /// A request of a tenant, with the deadline that the other side sees.
 fn of_tenant<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
+    let mut request = without_deadline(tenant, message)?;
+    request.set_timeout(CALL_TIMEOUT);
+    Ok(request)
+}
+
+fn without_deadline<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
     let mut request = Request::new(message);
     let name = tenant.as_str().parse().map_err(|_| Error::internal("a tenant's name is no header value"))?;
     request.metadata_mut().insert(TENANT_METADATA, name);
-    request.set_timeout(CALL_TIMEOUT);
     Ok(request)
 }
 
@@ -96,6 +109,12 @@ impl Ingester for IngesterClient {
             }
         });
         Ok(streams.boxed())
+    }
+
+    async fn tail(&self, request: RecentRequest) -> Result<BoxStream<'static, Result<Tailed>>> {
+        let request = without_deadline(&request.tenant, recent_to_wire(&request))?;
+        let parts = answer(self.inner.clone().tail(request)).await?;
+        Ok(parts.map(|part| part.map_err(|status| error_of(&status)).and_then(tailed_of_wire)).boxed())
     }
 
     async fn labels(&self, request: RecentRequest, name: Option<String>) -> Result<Vec<String>> {
@@ -150,12 +169,7 @@ impl PartReader {
                 }
             }
         }
-        Ok(Some(RecentStream {
-            labels: labels_of_wire(head.labels),
-            fingerprint: Fingerprint(head.fingerprint),
-            blocks,
-            flushed: head.flushed.into_iter().map(chunk_of_wire).collect(),
-        }))
+        Ok(Some(stream_of_wire(head, blocks)))
     }
 
     async fn part(&mut self) -> Result<Option<Part>> {

@@ -2,7 +2,9 @@
 
 use super::error::{kind_name, kind_of_name};
 use super::proto;
-use crate::ingester::{PushOutcome, RecentBlock, RecentRequest, Rejection, StreamSize};
+use crate::ingester::{
+    DroppedEntries, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize, Tailed,
+};
 use format::{ChunkRef, Codec};
 use logql::source::Shard;
 use model::{Error, Fingerprint, Kind, Labels, Layout, MatchOp, Matcher, Result, Symbols, TenantId, TimeRange};
@@ -126,6 +128,54 @@ pub fn block_of_wire(block: proto::Block, previous: &mut Option<Arc<Symbols>>) -
         max_ts_ns: block.max_ts_ns,
         raw_bytes: block.raw_bytes,
     })
+}
+
+/// A stream without its blocks.
+pub fn head_to_wire(stream: &RecentStream) -> proto::StreamHead {
+    proto::StreamHead {
+        labels: labels_to_wire(&stream.labels),
+        fingerprint: stream.fingerprint.0,
+        flushed: stream.flushed.iter().map(chunk_to_wire).collect(),
+    }
+}
+
+pub fn stream_of_wire(head: proto::StreamHead, blocks: Vec<RecentBlock>) -> RecentStream {
+    RecentStream {
+        labels: labels_of_wire(head.labels),
+        fingerprint: Fingerprint(head.fingerprint),
+        blocks,
+        flushed: head.flushed.into_iter().map(chunk_of_wire).collect(),
+    }
+}
+
+pub fn tailed_to_wire(tailed: Tailed) -> proto::TailPart {
+    use proto::tail_part::Part;
+    let part = match tailed {
+        Tailed::Pushed(stream) => {
+            let (head, mut symbols) = (head_to_wire(&stream), None);
+            let blocks = stream.blocks.into_iter().map(|b| block_to_wire(b, &mut symbols)).collect();
+            Part::Pushed(proto::PushedEntries { head: Some(head), blocks })
+        }
+        Tailed::Dropped(DroppedEntries { labels, ts_ns, entries }) => {
+            Part::Dropped(proto::DroppedEntries { labels: labels_to_wire(&labels), ts_ns, entries })
+        }
+    };
+    proto::TailPart { part: Some(part) }
+}
+
+pub fn tailed_of_wire(tailed: proto::TailPart) -> Result<Tailed> {
+    use proto::tail_part::Part;
+    match tailed.part {
+        Some(Part::Pushed(pushed)) => {
+            let mut symbols = None;
+            let blocks = pushed.blocks.into_iter().map(|b| block_of_wire(b, &mut symbols)).collect::<Result<_>>()?;
+            Ok(Tailed::Pushed(stream_of_wire(pushed.head.unwrap_or_default(), blocks)))
+        }
+        Some(Part::Dropped(proto::DroppedEntries { labels, ts_ns, entries })) => {
+            Ok(Tailed::Dropped(DroppedEntries { labels: labels_of_wire(labels), ts_ns, entries }))
+        }
+        None => Err(unknown("part of a tail", "")),
+    }
 }
 
 fn codec_of_wire(codec: u32) -> Result<Codec> {

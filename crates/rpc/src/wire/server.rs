@@ -1,6 +1,8 @@
 //! The server's side: an instance of a service behind gRPC.
 
-use super::convert::{block_to_wire, chunk_to_wire, labels_to_wire, outcome_to_wire, recent_of_wire, size_to_wire};
+use super::convert::{
+    block_to_wire, head_to_wire, labels_to_wire, outcome_to_wire, recent_of_wire, size_to_wire, tailed_to_wire,
+};
 use super::error::status_of;
 use super::proto::ingester_server as generated;
 use super::{MESSAGE_BYTES_MAX, TENANT_METADATA, proto};
@@ -54,6 +56,14 @@ impl generated::Ingester for Server {
         Ok(Response::new(parts.map_err(status_of).boxed()))
     }
 
+    type TailStream = Parts<proto::TailPart>;
+    async fn tail(&self, request: Request<proto::Recent>) -> Result<Response<Self::TailStream>, Status> {
+        let tenant = tenant(request.metadata())?;
+        let request = recent_of_wire(tenant, request.into_inner()).map_err(status_of)?;
+        let tailed = self.inner.tail(request).await.map_err(status_of)?;
+        Ok(Response::new(tailed.map_ok(tailed_to_wire).map_err(status_of).boxed()))
+    }
+
     async fn labels(&self, request: Request<proto::RecentLabels>) -> Result<Response<proto::LabelNames>, Status> {
         let tenant = tenant(request.metadata())?;
         let proto::RecentLabels { recent, name } = request.into_inner();
@@ -94,11 +104,7 @@ impl generated::Ingester for Server {
 /// A stream as its head and its blocks.
 fn parts(stream: RecentStream) -> impl Iterator<Item = proto::SelectPart> + Send {
     use proto::select_part::Part;
-    let head = proto::StreamHead {
-        labels: labels_to_wire(&stream.labels),
-        fingerprint: stream.fingerprint.0,
-        flushed: stream.flushed.iter().map(chunk_to_wire).collect(),
-    };
+    let head = head_to_wire(&stream);
     let mut symbols: Option<Arc<Symbols>> = None;
     let blocks = stream.blocks.into_iter().map(move |b| Part::Block(block_to_wire(b, &mut symbols)));
     std::iter::once(Part::Head(head)).chain(blocks).map(|part| proto::SelectPart { part: Some(part) })
