@@ -42,7 +42,11 @@ fn failed_cases(xml: &str) -> BTreeSet<String> {
 
 fn known_failures() -> BTreeSet<String> {
     let list = std::fs::read_to_string(test_data("conformance/known_failures.txt")).unwrap();
-    list.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_whitespace().next()).map(str::to_string).collect()
+    list.lines()
+        .filter(|l| !l.starts_with('#'))
+        .filter_map(|l| l.split_whitespace().next())
+        .map(str::to_string)
+        .collect()
 }
 
 fn compare(state: &str, last: &str, failed: &BTreeSet<String>) {

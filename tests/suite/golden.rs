@@ -18,7 +18,8 @@ async fn serve(bucket: &str, schema: &str, dir: &Path) -> Node {
 }
 
 const V13: &str = "    - {from: 2024-01-01, store: tsdb, object_store: filesystem, schema: v13, index: {prefix: index_, period: 24h}}\n";
-const THREE_PERIODS: &str = "    - {from: 2024-01-01, store: tsdb, object_store: filesystem, schema: v11, index: {prefix: i11_, period: 24h}}
+const THREE_PERIODS: &str =
+    "    - {from: 2024-01-01, store: tsdb, object_store: filesystem, schema: v11, index: {prefix: i11_, period: 24h}}
     - {from: 2025-03-01, store: tsdb, object_store: filesystem, schema: v12, index: {prefix: i12_, period: 24h}}
     - {from: 2025-03-03, store: tsdb, object_store: filesystem, schema: v13, index: {prefix: i13_, period: 24h}}\n";
 
@@ -36,13 +37,20 @@ fn copy(from: &Path, to: &Path) {
 
 /// Where our answer differs on purpose.
 const DIFFERENT: [(&str, &str); 2] = [
-    ("q17_index_stats", "Loki estimates the share of a chunk in the range; how is not documented, and its sum is no sum of its chunks"),
-    ("q19_start_equals_chunk_through", "Loki leaves out an entry at the last millisecond of its chunk; it belongs to the answer"),
+    (
+        "q17_index_stats",
+        "Loki estimates the share of a chunk in the range; how is not documented, and its sum is no sum of its chunks",
+    ),
+    (
+        "q19_start_equals_chunk_through",
+        "Loki leaves out an entry at the last millisecond of its chunk; it belongs to the answer",
+    ),
 ];
 
 /// Replays the recorded queries of a file; answers the differences.
 async fn replay(node: &Node, file: &str) -> Vec<String> {
-    let recorded: Value = serde_json::from_str(&std::fs::read_to_string(test_data("golden").join(file)).unwrap()).unwrap();
+    let recorded: Value =
+        serde_json::from_str(&std::fs::read_to_string(test_data("golden").join(file)).unwrap()).unwrap();
     let mut differences = vec![];
     let cases = recorded.as_object().unwrap().iter().filter(|(name, _)| DIFFERENT.iter().all(|(d, _)| d != name));
     for (name, case) in cases {

@@ -66,7 +66,12 @@ fn attacks() -> Vec<Attack> {
         ("the year 1677", &[JSON], json("{\"a\":\"b\"}", "[[\"-9223372036854775808\",\"x\"]]"), &[400]),
         ("a million labels", &[JSON], million_labels(), &[400, 204]),
         ("a million empty entries", &[JSON], million_empty_entries(), &[400]),
-        ("invalid UTF-8 in labels", &[JSON], b"{\"streams\":[{\"stream\":{\"a\":\"\xff\"},\"values\":[[\"1\",\"x\"]]}]}".to_vec(), &[400, 204]),
+        (
+            "invalid UTF-8 in labels",
+            &[JSON],
+            b"{\"streams\":[{\"stream\":{\"a\":\"\xff\"},\"values\":[[\"1\",\"x\"]]}]}".to_vec(),
+            &[400, 204],
+        ),
         ("no JSON", &[JSON], vec![b'['; 100_000], &[400]),
     ]
 }

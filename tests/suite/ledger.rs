@@ -82,6 +82,10 @@ pub fn check(name: &str, written: &Written, returned: &[Line]) -> usize {
     }
     let lost: Vec<_> = written.acknowledged.iter().filter(|(ts, _)| !seen.contains_key(ts)).take(3).collect();
     let count = written.acknowledged.keys().filter(|ts| !seen.contains_key(ts)).count();
-    assert!(count == 0, "{name}: {count} of {} acknowledged lines are lost, such as {lost:?}", written.acknowledged.len());
+    assert!(
+        count == 0,
+        "{name}: {count} of {} acknowledged lines are lost, such as {lost:?}",
+        written.acknowledged.len()
+    );
     written.acknowledged.len()
 }

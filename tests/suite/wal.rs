@@ -14,7 +14,8 @@ struct Tmpfs(PathBuf);
 impl Tmpfs {
     fn mount(path: &Path, size: &str) -> Tmpfs {
         std::fs::create_dir_all(path).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).status();
         assert!(mounted.unwrap().success(), "the suite runs as root, which may mount a tmpfs");
         Tmpfs(path.to_path_buf())
     }
@@ -26,7 +27,8 @@ impl Drop for Tmpfs {
     }
 }
 
-const CONFIG: &str = "auth_enabled: false\ncommon:\n  path_prefix: ${DIR}/data\ningester:\n  wal:\n    dir: ${DIR}/wal\n";
+const CONFIG: &str =
+    "auth_enabled: false\ncommon:\n  path_prefix: ${DIR}/data\ningester:\n  wal:\n    dir: ${DIR}/wal\n";
 
 fn push_lines(seq: u64) -> Vec<(i64, String)> {
     let base = now_ns();
@@ -48,7 +50,8 @@ async fn a_full_volume_refuses_and_recovers_by_itself() {
         let lines = push_lines(written.acknowledged.len() as u64);
         let values: Vec<_> = lines.iter().map(|(ts, l)| serde_json::json!([ts.to_string(), l])).collect();
         let body = serde_json::json!({"streams": [{"stream": {"job": "wal"}, "values": values}]}).to_string();
-        let answer = client.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body.into()).await.unwrap();
+        let answer =
+            client.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body.into()).await.unwrap();
         if answer.0 == 204 {
             written.acknowledged.extend(lines);
         } else {
@@ -95,10 +98,12 @@ async fn a_flipped_bit_costs_at_most_the_record_it_hits() {
         flip_a_bit(&dir.path().join("wal"), seed);
         node.start().await;
         let lines = node.client().all_lines("{job=\"wal\"}", start, now_ns() + 1).await;
-        let lost = pushed.iter().filter(|batch| !batch.iter().all(|(ts, _)| lines.iter().any(|l| l.ts_ns == *ts))).count();
+        let lost =
+            pushed.iter().filter(|batch| !batch.iter().all(|(ts, _)| lines.iter().any(|l| l.ts_ns == *ts))).count();
         assert!(lost <= 1, "seed {seed}: one bit cost {lost} of {} records", pushed.len());
         let metrics = node.client().get("/metrics").await.1;
-        let counted = metrics.lines().any(|l| l.starts_with("loki_ingester_wal_corruptions_total") && !l.ends_with(" 0"));
+        let counted =
+            metrics.lines().any(|l| l.starts_with("loki_ingester_wal_corruptions_total") && !l.ends_with(" 0"));
         assert_eq!(counted, lost == 1, "seed {seed}: a lost record is counted\n{}", node.log());
     }
 }

@@ -112,7 +112,8 @@ impl Core {
         loop {
             let mut state = stream.lock();
             if !state.forgotten {
-                let applied = state.apply(part, hold, memory, self.clock.now_ns(), &self.settings, self.block_size())?;
+                let applied =
+                    state.apply(part, hold, memory, self.clock.now_ns(), &self.settings, self.block_size())?;
                 drop(state);
                 self.metrics.chunks_created.inc_by(applied.opened);
                 self.metrics.memory_chunks.inc_by(applied.opened as i64);

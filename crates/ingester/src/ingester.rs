@@ -26,6 +26,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// What an ingester is made of.
 pub struct Parts {
@@ -56,6 +57,8 @@ pub struct Ingester {
     /// One permit for each push in progress.
     pushes: Arc<Semaphore>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Every task of the ingester, pushes included.
+    owned: TaskTracker,
 }
 
 impl Ingester {
@@ -87,7 +90,7 @@ impl Ingester {
         });
         let pushes = Arc::new(Semaphore::new(core.settings.pushes_max));
         let phase = watch::Sender::new(Phase::Replaying);
-        let ingester = Arc::new(Ingester { core, phase, pushes, tasks: Mutex::default() });
+        let ingester = Arc::new(Ingester { core, phase, pushes, tasks: Mutex::default(), owned: TaskTracker::new() });
         ingester.spawn_tasks();
         Ok(ingester)
     }
@@ -95,11 +98,11 @@ impl Ingester {
     fn spawn_tasks(self: &Arc<Self>) {
         let core = &self.core;
         let mut tasks: Vec<_> =
-            (0..core.settings.concurrent_flushes).map(|_| tokio::spawn(flush::work(core.clone()))).collect();
-        tasks.push(tokio::spawn(ship::work(core.clone())));
-        tasks.push(tokio::spawn(sweep::work(core.clone())));
+            (0..core.settings.concurrent_flushes).map(|_| self.owned.spawn(flush::work(core.clone()))).collect();
+        tasks.push(self.owned.spawn(ship::work(core.clone())));
+        tasks.push(self.owned.spawn(sweep::work(core.clone())));
         let (weak, core) = (Arc::downgrade(self), core.clone());
-        tasks.push(tokio::spawn(async move {
+        tasks.push(self.owned.spawn(async move {
             recover_aside(core).await;
             if let Some(ingester) = weak.upgrade() {
                 ingester.phase.send_if_modified(|phase| {
@@ -223,7 +226,7 @@ impl rpc::ingester::Ingester for Ingester {
     async fn push(&self, tenant: &TenantId, batch: Batch) -> Result<PushOutcome> {
         let permit = self.admit_push()?;
         // A task of its own: a push that is logged must reach memory even if its caller goes away.
-        let pushed = tokio::spawn(push(self.core.clone(), tenant.clone(), batch, permit));
+        let pushed = self.owned.spawn(push(self.core.clone(), tenant.clone(), batch, permit));
         pushed.await.map_err(|e| Error::internal(format!("a push ended early: {e}")))?
     }
 

@@ -110,7 +110,8 @@ impl StreamState {
             open.hold(hold);
         }
         self.appended_ns = now_ns;
-        let outcome = part.for_each(|e| self.apply_entry(&e, hold, &mut memory, now_ns, (settings, block_size), &mut applied));
+        let outcome =
+            part.for_each(|e| self.apply_entry(&e, hold, &mut memory, now_ns, (settings, block_size), &mut applied));
         if let Some(open) = &mut self.open {
             open.keep(memory);
         }

@@ -2,8 +2,8 @@
 
 use super::ring::IngesterRing;
 use super::stores::Stores;
-use crate::node::{Base, Parts};
 use crate::admin::VERSION;
+use crate::node::{Base, Parts};
 use api::limits::LimitsApi;
 use api::query::ReadApi;
 use api::tail::TailApi;

@@ -111,8 +111,7 @@ fn ingester_settings(base: &Base, stores: &Stores) -> Result<Settings, String> {
 pub fn distributor(base: &Base, ring: Arc<IngesterRing>, parts: &mut Parts) {
     let distributors = base.members.clone();
     let count = move || distributors.playing("distributor").len().max(1);
-    let distributor =
-        Arc::new(Distributor::new(base.limits.clone(), base.clock.clone(), ring, Arc::new(count)));
+    let distributor = Arc::new(Distributor::new(base.limits.clone(), base.clock.clone(), ring, Arc::new(count)));
     base.metrics.with_registry(|registry| distributor.metrics().register(registry));
     let api = PushApi {
         pusher: distributor.clone(),
