@@ -58,7 +58,9 @@ impl Fetcher {
                 let joined = self.runtime.block_on(task);
                 joined.map_err(|e| Error::internal(format!("fetching a chunk failed: {e}")))?
             }
-            Slot::Idle | Slot::Taken => self.runtime.block_on(self.fetch(index)).map_err(|e| Error::internal(e.to_string()))?,
+            Slot::Idle | Slot::Taken => {
+                self.runtime.block_on(self.fetch(index)).map_err(|e| Error::internal(e.to_string()))?
+            }
         }
     }
 
