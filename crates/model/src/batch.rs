@@ -174,7 +174,9 @@ mod tests {
         b.entry(11, b"", [].into_iter());
         b.end_stream("{b=\"2\"}", Fingerprint(9));
         let batch = b.finish();
-        let read = |batch: &Batch| -> Result<Vec<(String, u64, i64, Vec<u8>, usize)>> {
+        /// Labels, fingerprint, time, line, number of metadata pairs.
+        type Seen = (String, u64, i64, Vec<u8>, usize);
+        let read = |batch: &Batch| -> Result<Vec<Seen>> {
             let mut seen = vec![];
             for s in batch.streams() {
                 let s = s?;

@@ -183,7 +183,7 @@ fn engine_limits(
     EngineLimits {
         max_series: strictest(|l| l.max_query_series as u64) as usize,
         partial_series: request.partial_series,
-        max_entries: u32::try_from(strictest(|l| l.max_entries_limit_per_query as u64)).unwrap_or(u32::MAX),
+        max_entries: u32::try_from(strictest(|l| l.max_entries_limit_per_query)).unwrap_or(u32::MAX),
         max_window_ns: strictest(|l| limits::nanos(l.max_query_range) as u64) as i64,
         approx_topk: limits.iter().all(|l| l.shard_aggregations.iter().any(|a| a == "approx_topk")),
         variants: limits.iter().all(|l| l.enable_multi_variant_queries),

@@ -108,7 +108,7 @@ impl QuerySource {
             let request = request.clone();
             async move { ingester.select(request).await?.try_collect::<Vec<RecentStream>>().await }.boxed()
         });
-        add(&self.notes.ingesters_reached, calls.len());
+        add(&self.notes.ingesters_reached, calls.count());
         let answers = calls.gather().await?;
         for stream in answers.into_iter().flatten() {
             add(&self.notes.ingester_streams, 1);
@@ -196,7 +196,8 @@ impl<T> Calls<T> {
         Calls { calls: members.into_iter().map(call).collect(), may_fail }
     }
 
-    pub fn len(&self) -> u64 {
+    /// Ingesters asked.
+    pub fn count(&self) -> u64 {
         self.calls.len() as u64
     }
 

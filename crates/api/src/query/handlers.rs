@@ -38,7 +38,7 @@ impl ReadApi {
             time,
             limit: params.limit()?,
             direction: params.direction()?,
-            partial_series: params.from_drilldown(),
+            partial_series: params.is_drilldown(),
         };
         let response = self.queries.query(tenants, request).await?;
         Ok(query_response(&response, &params.encoding_flags()))

@@ -141,7 +141,7 @@ impl Params {
     }
 
     /// Whether Logs Drilldown asks: it takes a partial answer where others get an error.
-    pub fn from_drilldown(&self) -> bool {
+    pub fn is_drilldown(&self) -> bool {
         self.headers.get("X-Query-Tags").and_then(|v| v.to_str().ok()).is_some_and(|tags| {
             tags.split(',').any(|tag| tag.trim().eq_ignore_ascii_case("source=grafana-lokiexplore-app"))
         })
@@ -197,5 +197,21 @@ mod tests {
         let refused = decode_form("query=a;limit=1", "query").unwrap_err();
         assert_eq!(refused.message, "invalid semicolon separator in query");
         assert_eq!(decode_form("query=a%3Bb", "query").unwrap()[0].1, "a;b");
+    }
+
+    #[test]
+    fn encoding_flags_are_taken_as_sent() {
+        for (header, expected) in [
+            ("categorize-labels", vec!["categorize-labels"]),
+            ("Categorize-Labels", vec!["Categorize-Labels"]),
+            ("z, categorize-labels,,z", vec!["categorize-labels", "z"]),
+            ("", vec![]),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                "x-loki-response-encoding-flags".parse().unwrap(),
+                header.parse::<axum::http::HeaderValue>().unwrap(),
+            )]);
+            assert_eq!(Params { pairs: vec![], headers }.encoding_flags(), expected, "{header}");
+        }
     }
 }
