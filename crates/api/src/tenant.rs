@@ -2,6 +2,7 @@
 
 use axum::http::HeaderMap;
 use model::{Error, Kind, Result, TenantId};
+use rpc::queries::Tenants;
 
 pub const TENANT_HEADER: &str = "x-scope-orgid";
 /// What separates tenants in a request that reads of several.
@@ -21,33 +22,25 @@ pub fn tenant(headers: &HeaderMap, auth_enabled: bool) -> Result<TenantId> {
     TenantId::parse(named)
 }
 
-/// The tenants that a request reads of, sorted, each once.
-pub fn tenants(headers: &HeaderMap, auth_enabled: bool) -> Result<Vec<TenantId>> {
+/// The tenants that a request reads of. Answers are labelled as soon as it names different ones, of which one may be empty:
+/// `a|` is such a request, as it is in Loki.
+pub fn tenants(headers: &HeaderMap, auth_enabled: bool) -> Result<Tenants> {
     if !auth_enabled {
-        return Ok(vec![TenantId::anonymous()]);
+        return Ok(TenantId::anonymous().into());
     }
-    let mut tenants = Vec::new();
-    for name in named(headers)?.split(SEPARATOR).filter(|name| !name.is_empty()) {
-        if tenants.len() == TENANTS_MAX {
-            return Err(Error::invalid(format!("a request may name at most {TENANTS_MAX} tenants")));
-        }
-        tenants.push(TenantId::parse(name)?);
-    }
-    if tenants.is_empty() {
+    let mut names: Vec<&str> = named(headers)?.split(SEPARATOR).collect();
+    names.sort_unstable();
+    names.dedup();
+    let labelled = names.len() > 1;
+    names.retain(|name| !name.is_empty());
+    if names.is_empty() {
         return Err(no_tenant());
     }
-    tenants.sort();
-    tenants.dedup();
-    Ok(tenants)
-}
-
-/// Whether a request names several different tenants, of which one may be empty (`a|`): then Loki tells the tenant of
-/// each stream, in the label `__tenant_id__`.
-pub fn names_several(headers: &HeaderMap, auth_enabled: bool) -> bool {
-    let named = if auth_enabled { named(headers).unwrap_or_default() } else { "" };
-    let mut names = named.split(SEPARATOR);
-    let first = names.next();
-    names.any(|name| Some(name) != first)
+    if names.len() > TENANTS_MAX {
+        return Err(Error::invalid(format!("a request may name at most {TENANTS_MAX} tenants")));
+    }
+    let ids = names.into_iter().map(TenantId::parse).collect::<Result<Vec<_>>>()?;
+    Ok(Tenants { ids, labelled })
 }
 
 fn named(headers: &HeaderMap) -> Result<&str> {
@@ -95,8 +88,8 @@ mod tests {
     fn several_tenants_are_read() {
         let check = |value: &str, expected: &[&str], several: bool| {
             let got = tenants(&headers(&[value]), true).unwrap();
-            assert_eq!(got.iter().map(TenantId::as_str).collect::<Vec<_>>(), expected);
-            assert_eq!(names_several(&headers(&[value]), true), several, "{value}");
+            assert_eq!(got.ids.iter().map(TenantId::as_str).collect::<Vec<_>>(), expected);
+            assert_eq!(got.labelled, several, "{value}");
         };
         check("west|east", &["east", "west"], true);
         check("east|east", &["east"], false);

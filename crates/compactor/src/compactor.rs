@@ -1,131 +1,153 @@
-//! The compactor's rounds: every table, newest first; a table that fails is reported and tried again in the next round.
+//! The compactor's rounds: every table, newest first; a table that fails is named, counted and tried again in the next
+//! round, the others go on. It must not know what is done to a table.
 
-use crate::retention::Retention;
+use crate::erase::Due;
+use crate::metrics::{Metrics, StatusLabel};
+use crate::requests::DeleteRequests;
 use crate::settings::Settings;
-use crate::sweep;
-use crate::table::{Compacted, Table};
-use format::Schema;
-use model::Result;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use crate::sweep::Sweep;
+use crate::table::{Compacted, Round};
+use crate::tables::{self, Table};
+use model::time::MILLIS_PER_DAY;
+use model::{Result, TenantId};
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use storage::chunks::ChunkStore;
+use storage::index::Places;
 use storage::objects::Objects;
 use tokio_util::sync::CancellationToken;
 
-pub struct Compactor {
-    pub objects: Objects,
+/// What a compactor works with.
+pub struct Parts {
+    pub places: Places,
+    /// Its cache need hold no more than the chunks at hand: each is read once.
     pub chunks: Arc<ChunkStore>,
-    pub schema: Arc<Schema>,
+    /// The bucket that keeps marks, below `lokirs/`; best that of `delete_request_store`.
+    pub state: Objects,
     pub limits: Arc<Overrides>,
+    pub deletes: Arc<DeleteRequests>,
     pub clock: SharedClock,
-    pub settings: Settings,
     pub metrics: Metrics,
 }
 
-/// Loki's names where the meaning is equal.
-#[derive(Default)]
-pub struct Metrics {
-    compactions: Counter,
-    failures: Counter,
-    last_success_seconds: Gauge,
-    chunks_deleted: Counter,
-}
-
-impl Metrics {
-    pub fn register(registry: &mut Registry) -> Metrics {
-        let m = Metrics::default();
-        registry.register(
-            "loki_boltdb_shipper_compact_tables_operation",
-            "Rounds over all tables that ended without an error",
-            m.compactions.clone(),
-        );
-        registry.register("loki_compactor_table_failures", "Tables that could not be compacted", m.failures.clone());
-        registry.register(
-            "loki_boltdb_shipper_compact_tables_operation_last_successful_run_timestamp_seconds",
-            "When the last round ended without an error",
-            m.last_success_seconds.clone(),
-        );
-        registry.register(
-            "loki_compactor_deleted_chunks",
-            "Chunks deleted after their retention",
-            m.chunks_deleted.clone(),
-        );
-        m
-    }
+pub struct Compactor {
+    parts: Parts,
+    settings: Settings,
 }
 
 impl Compactor {
-    /// Rounds until `stop`; the first begins after one interval, when the ingesters have shipped what they had.
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        Compactor { parts, settings }
+    }
+
+    /// Rounds until `stop`, which may fall into one: what it leaves is whole, and the next round goes on from there.
+    /// The first begins after one interval, when the ingesters have shipped what they had.
     pub async fn run(&self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(self.settings.compaction_interval) => {}
-            }
-            match self.round().await {
-                Ok(()) => {
-                    self.metrics.compactions.inc();
-                    self.metrics.last_success_seconds.set(self.clock.now_ns() / 1_000_000_000);
+        let rounds = async {
+            loop {
+                tokio::time::sleep(self.settings.compaction_interval).await;
+                if let Err(e) = self.round().await {
+                    tracing::error!(error = %e, "compaction failed, the next round tries again");
                 }
-                Err(e) => tracing::error!(error = %e, "compaction failed, the next round tries again"),
             }
-        }
+        };
+        stop.run_until_cancelled(rounds).await;
     }
 
-    /// One round: compact every table, then delete what has been marked for long enough.
+    /// One round: compact every table, then delete what has been marked for long enough. The first error, if any, comes
+    /// back at the end.
     pub async fn round(&self) -> Result<()> {
-        let mut first_failure = None;
-        for (prefix, version) in self.tables().await? {
-            let table = Table { objects: &self.objects, prefix, version, now_ns: self.clock.now_ns() };
-            if let Err(e) = self.compact(&table).await {
-                tracing::error!(table = %table.prefix, error = %e, "table not compacted");
-                self.metrics.failures.inc();
-                first_failure.get_or_insert(e);
-            }
+        let done = self.try_round().await;
+        let status = if done.is_ok() { "success" } else { "failure" };
+        self.parts.metrics.rounds.get_or_create(&StatusLabel { status }).inc();
+        if done.is_ok() {
+            self.parts.metrics.last_success_seconds.set(self.parts.clock.now_ns() / 1_000_000_000);
         }
-        let delay_ns = i64::try_from(self.settings.retention_delete_delay.as_nanos()).unwrap_or(i64::MAX);
-        let deleted = sweep::sweep(&self.objects, &self.chunks, self.clock.now_ns(), delay_ns).await?;
-        self.metrics.chunks_deleted.inc_by(deleted);
-        first_failure.map_or(Ok(()), Err)
+        done
     }
 
-    /// The mark is stored before this round ends, but after the index: a crash in between leaves chunks that nothing
-    /// refers to, never rows without chunks.
-    async fn compact(&self, table: &Table<'_>) -> Result<Compacted> {
-        let retention = Retention { limits: &self.limits };
-        let done = table.compact(self.settings.retention_enabled.then_some(&retention)).await?;
-        if !done.expired.is_empty() {
-            sweep::mark(&self.objects, &done.expired, self.clock.now_ns()).await?;
-        }
-        if done != Compacted::default() {
-            tracing::info!(
-                table = %table.prefix,
-                merged = done.files_merged,
-                written = done.files_written,
-                expired = done.expired.len(),
-                "table compacted"
-            );
-        }
-        Ok(done)
-    }
-
-    /// The tables that exist, newest first, with the version of their index.
-    async fn tables(&self) -> Result<Vec<(String, format::TsdbVersion)>> {
-        let mut days = std::collections::BTreeMap::new();
-        for period in self.schema.periods() {
-            for object in self.objects.list(&period.path_prefix).await? {
-                let rest = object.key.strip_prefix(&period.path_prefix).unwrap_or("");
-                let Some((name, _)) = rest.split_once('/') else { continue };
-                if let Some(day) = period.day_of_table(name) {
-                    let prefix = format!("{}{name}/", period.path_prefix);
-                    days.insert((day, prefix), period.schema.tsdb_version());
+    async fn try_round(&self) -> Result<()> {
+        let is_retention = self.settings.retention_enabled;
+        let due = if is_retention { self.parts.deletes.due().await? } else { HashMap::new() };
+        let tables = tables::discover(&self.parts.places).await?;
+        let mut round = self.start(&due);
+        let (mut failure, mut failed_days) = (None, Vec::new());
+        for table in &tables {
+            match round.compact(table).await {
+                Ok(done) => log(table, &done),
+                Err(e) => {
+                    tracing::error!(table = %table.key, error = %e, "table not compacted");
+                    self.parts.metrics.table_failures.inc();
+                    failed_days.push(table.bounds_ms());
+                    failure.get_or_insert(e.context(&table.key));
                 }
             }
         }
-        Ok(days.into_iter().rev().map(|((_, prefix), version)| (prefix, version)).collect())
+        let unfinished = round.unfinished;
+        if is_retention {
+            self.note_processed(&due, &unfinished, &failed_days).await?;
+            self.sweep().run().await?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn start<'a>(&'a self, due: &'a HashMap<TenantId, Vec<Due>>) -> Round<'a> {
+        Round {
+            state: &self.parts.state,
+            chunks: &self.parts.chunks,
+            metrics: &self.parts.metrics,
+            limits: self.settings.retention_enabled.then_some(&*self.parts.limits),
+            due,
+            now_ns: self.parts.clock.now_ns(),
+            retention: HashMap::new(),
+            unfinished: HashSet::new(),
+        }
+    }
+
+    fn sweep(&self) -> Sweep<'_> {
+        Sweep {
+            places: &self.parts.places,
+            chunks: &self.parts.chunks,
+            state: &self.parts.state,
+            metrics: &self.parts.metrics,
+            now_ns: self.parts.clock.now_ns(),
+            delay: self.settings.retention_delete_delay,
+        }
+    }
+
+    /// A request is processed when every table that may hold its lines went through. A chunk may reach over midnight,
+    /// so the neighbours of a day count.
+    async fn note_processed(
+        &self,
+        due: &HashMap<TenantId, Vec<Due>>,
+        unfinished: &HashSet<(TenantId, String)>,
+        failed_days: &[(i64, i64)],
+    ) -> Result<()> {
+        let around = |(from, through): (i64, i64)| (from - MILLIS_PER_DAY, through + MILLIS_PER_DAY);
+        for (tenant, requests) in due {
+            let is_done = |due: &&Due| {
+                let failed = failed_days.iter().any(|bounds| due.overlaps(around(*bounds)));
+                !failed && !unfinished.contains(&(tenant.clone(), due.id.clone()))
+            };
+            let ids: Vec<String> = requests.iter().filter(is_done).map(|due| due.id.clone()).collect();
+            if !ids.is_empty() {
+                self.parts.deletes.processed(tenant, &ids).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn log(table: &Table, done: &Compacted) {
+    if *done != Compacted::default() {
+        tracing::info!(
+            table = %table.key,
+            merged = done.files_merged,
+            written = done.files_written,
+            marked = done.chunks_marked,
+            "table compacted"
+        );
     }
 }

@@ -1,40 +1,66 @@
-//! Index objects: read, verified; built, compressed, verified again after the upload.
+//! Index objects: read, verified; built, compressed, stored, and verified again as stored.
 
+use crate::rows::File;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use format::tsdb::{Index, IndexBuilder};
-use model::{Error, Result};
+use format::schema::TsdbVersion;
+use format::tsdb::{Index, IndexBuilder, SeriesChunks};
+use model::{Error, Kind, Result};
 use std::io::{Read, Write};
 use storage::objects::Objects;
 
-/// The largest index file, decompressed: four times what a day of a million series takes.
-const INDEX_BYTES_MAX: u64 = 8 << 30;
-/// The label that tells tenants apart in a file of several.
-pub const TENANT_LABEL: &str = "__loki_tenant__";
+/// The largest index file, decompressed: a file's parts are addressed in 32 bits but for the series.
+const INDEX_BYTES_MAX: u64 = 4 << 30;
 
 /// Downloads, decompresses and opens an index object; an error names it.
-pub async fn read(objects: &Objects, key: &str) -> Result<Index<Vec<u8>>> {
+pub async fn read(objects: &Objects, key: &str) -> Result<File> {
     let object = objects.get(key).await?;
-    let bytes = if key.ends_with(".gz") { gunzip(&object).map_err(|e| e.context(key))? } else { object.to_vec() };
-    Index::open(bytes).map_err(|e| e.context(key))
+    let compressed = key.ends_with(".gz");
+    let opened = off_thread(move || Index::open(if compressed { gunzip(&object)? } else { object.to_vec() }));
+    opened.await.map_err(|e| e.context(key))
 }
 
-/// Builds the file, stores it under the name that `name` gives it by its bounds and checksum, reads it back and opens
-/// it: only a file that verifies may replace others. Answers its key.
+/// Writes `rows`, of which at least one has a chunk, as `<dir>/<stamp_ns>-compactor-<from>-<through>-<crc>.tsdb.gz`,
+/// and reads the object back: only a file that verifies may replace others. One that does not is taken away again.
+/// Answers the key.
 pub async fn write(
     objects: &Objects,
-    builder: IndexBuilder,
-    name: impl FnOnce(&Index<Vec<u8>>) -> String,
+    dir: &str,
+    stamp_ns: i64,
+    version: TsdbVersion,
+    rows: Vec<SeriesChunks>,
 ) -> Result<String> {
-    let index = Index::open(builder.build()?)?;
-    let key = name(&index);
-    objects.put(&key, gzip(index.as_bytes())?).await?;
-    let stored = read(objects, &key).await?;
-    if stored.as_bytes() != index.as_bytes() {
-        return Err(Error::corrupt(format!("{key}: reads back differently from what was written")));
+    let (index, object) = off_thread(move || build(version, rows)).await?;
+    let (from, through, crc) = (index.from_ms(), index.through_ms(), index.toc_checksum());
+    let key = format!("{dir}/{stamp_ns}-compactor-{from}-{through}-{crc:x}.tsdb.gz");
+    objects.put(&key, object).await?;
+    let verified = match read(objects, &key).await {
+        Ok(stored) if stored.as_bytes() == index.as_bytes() => return Ok(key),
+        Ok(_) => Error::corrupt(format!("{key}: reads back differently from what was written")),
+        Err(e) => e,
+    };
+    if verified.kind == Kind::Corrupt
+        && let Err(e) = objects.delete(&key).await
+    {
+        tracing::warn!(file = %key, error = %e, "an index file that does not verify could not be taken away");
     }
-    Ok(key)
+    Err(verified)
+}
+
+fn build(version: TsdbVersion, rows: Vec<SeriesChunks>) -> Result<(File, Bytes)> {
+    let mut builder = IndexBuilder::new(version);
+    for series in rows.into_iter().filter(|s| !s.chunks.is_empty()) {
+        builder.add(series.labels, series.fingerprint, series.chunks);
+    }
+    let index = Index::open(builder.build()?)?;
+    let object = gzip(index.as_bytes())?;
+    Ok((index, object))
+}
+
+/// Runs what may take a while away from the threads that wait for others.
+pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("compactor: {e}")))?
 }
 
 fn gunzip(object: &[u8]) -> Result<Vec<u8>> {

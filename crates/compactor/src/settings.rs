@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Time between two rounds over all tables.
     pub compaction_interval: Duration,
-    /// Whether `retention_period` and `retention_stream` are applied.
+    /// Whether `retention_period`, `retention_stream` and delete requests are carried out.
     pub retention_enabled: bool,
-    /// How long an expired chunk stays after its index rows are gone: running queries may still read it.
+    /// How long a chunk stays after its index rows are gone: running queries may still read it.
     pub retention_delete_delay: Duration,
+    /// How long a delete request can be taken back; lines are removed only after that.
+    pub delete_request_cancel_period: Duration,
 }
 
 impl Default for Settings {
@@ -18,6 +20,7 @@ impl Default for Settings {
             compaction_interval: Duration::from_secs(600),
             retention_enabled: false,
             retention_delete_delay: Duration::from_secs(2 * 3600),
+            delete_request_cancel_period: Duration::from_secs(24 * 3600),
         }
     }
 }

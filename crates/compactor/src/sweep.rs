@@ -1,79 +1,145 @@
-//! Deferred deletion: the keys of expired chunks are written to a mark in the bucket when their index rows go, and the
-//! chunks are deleted when the mark is old enough. A mark survives a restart on a machine without the old one's disk.
+//! Deferred deletion: chunks whose marks are old enough are deleted, if no table lists them any more. A table that
+//! cannot be read may list them. It must not know why a chunk was marked.
 
+use crate::marks::{self, Mark};
+use crate::metrics::Metrics;
+use crate::tables::{self, Table};
+use crate::{index_file, rows};
 use format::ChunkRef;
-use model::{Error, Fingerprint, Kind, Result, TenantId};
-use serde::{Deserialize, Serialize};
+use model::{Kind, Result, TenantId};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 use storage::chunks::ChunkStore;
+use storage::index::Places;
 use storage::objects::Objects;
 
-/// Where marks live; Loki looks into this folder neither for chunks nor for index files.
-pub const MARKS_PREFIX: &str = "lokirs/expired/";
-
-/// Chunks of one mark.
-const CHUNKS_PER_MARK: usize = 50_000;
-
-#[derive(Serialize, Deserialize)]
-struct MarkedChunk {
-    tenant: String,
-    fingerprint: u64,
-    from_ms: i64,
-    through_ms: i64,
-    checksum: u32,
+pub struct Sweep<'a> {
+    pub places: &'a Places,
+    pub chunks: &'a ChunkStore,
+    /// Where the marks are.
+    pub state: &'a Objects,
+    pub metrics: &'a Metrics,
+    pub now_ns: i64,
+    pub delay: Duration,
 }
 
-/// Writes marks for `expired`, named by the time.
-pub async fn mark(objects: &Objects, expired: &[(TenantId, ChunkRef)], now_ns: i64) -> Result<()> {
-    for (i, part) in expired.chunks(CHUNKS_PER_MARK).enumerate() {
-        let list: Vec<MarkedChunk> = part
-            .iter()
-            .map(|(tenant, c)| MarkedChunk {
-                tenant: tenant.to_string(),
-                fingerprint: c.fingerprint.0,
-                from_ms: c.from_ms,
-                through_ms: c.through_ms,
-                checksum: c.checksum,
-            })
-            .collect();
-        let body = serde_json::to_vec(&list).map_err(|e| Error::internal(format!("mark: {e}")))?;
-        objects.put(&format!("{MARKS_PREFIX}{:020}.json", now_ns + i as i64), body.into()).await?;
-    }
-    Ok(())
+/// What identifies a chunk of a tenant.
+type Identity = (TenantId, u64, i64, i64, u32);
+
+fn identity(tenant: &TenantId, chunk: &ChunkRef) -> Identity {
+    (tenant.clone(), chunk.fingerprint.0, chunk.from_ms, chunk.through_ms, chunk.checksum)
 }
 
-/// Deletes the chunks of every mark older than `delay_ns`, then the mark. Answers how many chunks went.
-pub async fn sweep(objects: &Objects, chunks: &ChunkStore, now_ns: i64, delay_ns: i64) -> Result<u64> {
-    let mut deleted = 0;
-    for object in objects.list(MARKS_PREFIX).await? {
-        let name = object.key.trim_start_matches(MARKS_PREFIX).trim_end_matches(".json");
-        let old = name.parse::<i64>().is_ok_and(|marked_ns| now_ns.saturating_sub(marked_ns) >= delay_ns);
-        if !old {
-            continue;
+/// The chunks that a tenant's files of a table list; `None` when a file cannot be read.
+type Listed = Option<HashSet<Identity>>;
+
+impl Sweep<'_> {
+    pub async fn run(&self) -> Result<()> {
+        let delay_ns = i64::try_from(self.delay.as_nanos()).unwrap_or(i64::MAX);
+        let due = |mark: &Mark| self.now_ns.saturating_sub(mark.marked_ns) >= delay_ns;
+        let (old, young): (Vec<Mark>, Vec<Mark>) = marks::list(self.state).await?.into_iter().partition(due);
+        if old.is_empty() {
+            return Ok(());
         }
-        let body = objects.get(&object.key).await?;
-        let list: Vec<MarkedChunk> =
-            serde_json::from_slice(&body).map_err(|e| Error::corrupt(format!("{}: {e}", object.key)))?;
-        for marked in list {
-            let tenant = TenantId::parse(&marked.tenant)?;
-            match chunks.delete(&tenant, &marked.chunk()).await {
-                Err(e) if e.kind != Kind::NotFound => return Err(e),
-                _ => deleted += 1,
+        // A chunk that was marked again, because a table listed it once more, waits from then on.
+        let mut waiting = HashSet::new();
+        for mark in &young {
+            waiting.extend(mark.chunks(self.state).await?.iter().map(|(tenant, chunk)| identity(tenant, chunk)));
+        }
+        let tables: HashMap<i64, Table> =
+            tables::discover(self.places).await?.into_iter().map(|table| (table.day, table)).collect();
+        for mark in old {
+            match self.sweep(&mark, &waiting, &tables).await {
+                Err(e) if e.kind == Kind::Corrupt => {
+                    tracing::error!(mark = mark.key(), error = %e, "a mark cannot be read, its chunks stay");
+                }
+                swept => swept?,
             }
         }
-        objects.delete(&object.key).await?;
+        Ok(())
     }
-    Ok(deleted)
+
+    async fn sweep(&self, mark: &Mark, waiting: &HashSet<Identity>, tables: &HashMap<i64, Table>) -> Result<()> {
+        let marked = mark.chunks(self.state).await?;
+        let before = marked.len();
+        let mut listed: HashMap<(i64, TenantId), Listed> = HashMap::new();
+        let mut kept = Vec::new();
+        for (tenant, chunk) in marked {
+            if waiting.contains(&identity(&tenant, &chunk)) {
+                continue;
+            }
+            match self.delete_unlisted(&tenant, &chunk, tables, &mut listed).await {
+                Ok(true) => {
+                    self.metrics.chunks_deleted.inc();
+                }
+                Ok(false) => kept.push((tenant, chunk)),
+                Err(e) if e.kind == Kind::Unavailable => return Err(e),
+                Err(e) => {
+                    tracing::error!(chunk = %self.chunks.key(&tenant, &chunk), error = %e, "a marked chunk stays");
+                    kept.push((tenant, chunk));
+                }
+            }
+        }
+        self.metrics.chunks_kept.inc_by(kept.len() as u64);
+        if kept.len() < before {
+            mark.reduce(self.state, &kept).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the chunk is deleted.
+    async fn delete_unlisted(
+        &self,
+        tenant: &TenantId,
+        chunk: &ChunkRef,
+        tables: &HashMap<i64, Table>,
+        listed: &mut HashMap<(i64, TenantId), Listed>,
+    ) -> Result<bool> {
+        let may_be_listed = self.may_be_listed(tenant, chunk, tables, listed).await?;
+        if !may_be_listed {
+            self.chunks.delete(tenant, chunk).await?;
+        }
+        Ok(!may_be_listed)
+    }
+
+    async fn may_be_listed(
+        &self,
+        tenant: &TenantId,
+        chunk: &ChunkRef,
+        tables: &HashMap<i64, Table>,
+        listed: &mut HashMap<(i64, TenantId), Listed>,
+    ) -> Result<bool> {
+        for table in self.places.schema().tables(chunk.from_ms, chunk.through_ms)? {
+            let Some(table) = tables.get(&table.day) else { continue };
+            let place = (table.day, tenant.clone());
+            if !listed.contains_key(&place) {
+                listed.insert(place.clone(), list(table, tenant).await?);
+            }
+            let chunks = listed.get(&place).and_then(Option::as_ref);
+            if chunks.is_none_or(|chunks| chunks.contains(&identity(tenant, chunk))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
-impl MarkedChunk {
-    fn chunk(&self) -> ChunkRef {
-        ChunkRef {
-            fingerprint: Fingerprint(self.fingerprint),
-            from_ms: self.from_ms,
-            through_ms: self.through_ms,
-            checksum: self.checksum,
-            kb: 0,
-            entries: 0,
+async fn list(table: &Table, tenant: &TenantId) -> Result<Listed> {
+    let (mut own, mut shared) = (Vec::new(), Vec::new());
+    let keys = table.own.get(tenant).into_iter().flatten().map(|key| (key, false));
+    for (key, is_shared) in keys.chain(table.shared.iter().map(|key| (key, true))) {
+        match index_file::read(&table.objects, key).await {
+            Ok(file) if is_shared => shared.push(file),
+            Ok(file) => own.push(file),
+            Err(e) if e.kind == Kind::Unavailable => return Err(e),
+            Err(e) => {
+                tracing::error!(file = %key, error = %e, "an index file cannot be read, chunks it may list stay");
+                return Ok(None);
+            }
         }
     }
+    let (shared, own): (Vec<&rows::File>, Vec<&rows::File>) = (shared.iter().collect(), own.iter().collect());
+    let Ok(rows) = rows::merged(tenant, &shared, &own) else { return Ok(None) };
+    let chunks = rows.iter().flat_map(|series| &series.chunks);
+    Ok(Some(chunks.map(|chunk| identity(tenant, chunk)).collect()))
 }

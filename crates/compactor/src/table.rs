@@ -1,130 +1,158 @@
-//! One table (one day's index): its files of several tenants and its files of single tenants become one file per
-//! tenant. Sources are deleted only after their successor has been read back and verified.
+//! One table compacted: its files of several tenants and its files of single tenants become one file per tenant,
+//! without what has outlived its retention or is to be deleted. For each tenant: the new file is stored and verified →
+//! chunks that it lists no more are marked → the old files go. A crash in between leaves files that list the same twice.
 
-use crate::index_file::{self, TENANT_LABEL};
+use crate::erase::{Due, Eraser};
+use crate::index_file::{self, off_thread};
+use crate::marks;
+use crate::metrics::Metrics;
 use crate::retention::Retention;
-use format::tsdb::{Index, IndexBuilder};
-use format::{ChunkRef, TsdbVersion};
-use model::{Error, Labels, Result, TenantId};
-use std::collections::BTreeMap;
+use crate::rows::{self, File};
+use crate::tables::{self, Table};
+use format::ChunkRef;
+use format::tsdb::SeriesChunks;
+use model::{Result, TenantId};
+use runtime::limits::Overrides;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use storage::chunks::ChunkStore;
 use storage::objects::Objects;
 
-/// What one table is made of.
-pub struct Table<'a> {
-    pub objects: &'a Objects,
-    /// `<path_prefix><table>/`
-    pub prefix: String,
-    pub version: TsdbVersion,
+/// What one pass over all tables does to each.
+pub struct Round<'a> {
+    /// Where marks are put.
+    pub state: &'a Objects,
+    pub chunks: &'a ChunkStore,
+    pub metrics: &'a Metrics,
+    /// `None`: nothing expires.
+    pub limits: Option<&'a Overrides>,
+    /// Delete requests to carry out.
+    pub due: &'a HashMap<TenantId, Vec<Due>>,
     pub now_ns: i64,
-}
-
-/// The files of a table, by their place.
-#[derive(Default)]
-struct Files {
-    shared: Vec<String>,
-    tenants: BTreeMap<String, Vec<String>>,
+    /// The rules of the tenants met so far; `None` for one whose rules cannot be read.
+    pub retention: HashMap<TenantId, Option<Arc<Retention>>>,
+    /// Delete requests that stay due, because a chunk could not be read.
+    pub unfinished: HashSet<(TenantId, String)>,
 }
 
 /// What a round did to a table.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
     pub files_merged: usize,
     pub files_written: usize,
-    /// Chunks whose index rows are gone, to be deleted later.
-    pub expired: Vec<(TenantId, ChunkRef)>,
+    pub chunks_marked: usize,
 }
 
-impl Table<'_> {
-    /// Merges what there is to merge; with `retention`, drops expired rows as well.
-    pub async fn compact(&self, retention: Option<&Retention<'_>>) -> Result<Compacted> {
-        let files = self.files().await?;
+impl Round<'_> {
+    /// Merges what there is to merge and drops what has to go. An error names the file, and leaves the table with all
+    /// that it listed before.
+    pub async fn compact(&mut self, table: &Table) -> Result<Compacted> {
         let mut done = Compacted::default();
-        let mut shared: BTreeMap<String, Vec<(Labels, format::tsdb::SeriesChunks)>> = BTreeMap::new();
-        for key in &files.shared {
-            for series in all_series(&index_file::read(self.objects, key).await?)? {
-                let (tenant, labels) = split_tenant(&series.labels).ok_or_else(|| no_tenant(key, &series.labels))?;
-                shared.entry(tenant).or_default().push((labels, series));
+        let mut tenants: BTreeMap<TenantId, Vec<Arc<File>>> =
+            table.own.keys().map(|tenant| (tenant.clone(), vec![])).collect();
+        for key in &table.shared {
+            let file = Arc::new(index_file::read(&table.objects, key).await?);
+            for tenant in rows::tenants(&file).map_err(|e| e.context(key))? {
+                tenants.entry(tenant).or_default().push(file.clone());
             }
         }
-        let none = vec![];
-        let tenants: Vec<&String> = shared.keys().chain(files.tenants.keys()).collect();
-        let mut seen = std::collections::BTreeSet::new();
-        for tenant in tenants.into_iter().filter(|t| seen.insert(t.as_str())) {
-            let own = files.tenants.get(tenant).unwrap_or(&none);
-            let from_shared = shared.get(tenant).map_or(&[][..], Vec::as_slice);
-            self.compact_tenant(tenant, own, from_shared, retention, &mut done).await?;
+        for (tenant, shared) in tenants {
+            self.compact_tenant(table, &tenant, shared, &mut done).await?;
         }
-        for key in &files.shared {
-            self.objects.delete(key).await?;
+        for key in &table.shared {
+            table.objects.delete(key).await?;
         }
-        done.files_merged += files.shared.len();
+        done.files_merged += table.shared.len();
         Ok(done)
     }
 
     async fn compact_tenant(
-        &self,
-        tenant: &str,
-        own: &[String],
-        from_shared: &[(Labels, format::tsdb::SeriesChunks)],
-        retention: Option<&Retention<'_>>,
+        &mut self,
+        table: &Table,
+        tenant: &TenantId,
+        shared: Vec<Arc<File>>,
         done: &mut Compacted,
     ) -> Result<()> {
-        let tenant = TenantId::parse(tenant).map_err(|e| e.context(&self.prefix))?;
-        let mut rows: Vec<(Labels, format::tsdb::SeriesChunks)> = from_shared.to_vec();
-        for key in own {
-            let series = all_series(&index_file::read(self.objects, key).await?)?;
-            rows.extend(series.into_iter().map(|s| (s.labels.clone(), s)));
-        }
-        let expired = retention.map_or(vec![], |r| r.take_expired(&tenant, &mut rows, self.now_ns));
-        if from_shared.is_empty() && own.len() < 2 && expired.is_empty() {
+        let sources = table.own.get(tenant).map_or(&[][..], Vec::as_slice);
+        let retention = self.retention_of(tenant);
+        let is_merge = !shared.is_empty() || sources.len() > 1;
+        if !is_merge && !self.may_change(table, tenant, retention.as_deref(), sources) {
             return Ok(());
         }
-        let mut builder = IndexBuilder::new(self.version);
-        for (labels, series) in rows.into_iter().filter(|(_, s)| !s.chunks.is_empty()) {
-            builder.add(labels, series.fingerprint, series.chunks);
+        let mut rows = read_rows(table, tenant, shared, sources).await?;
+        let mut gone = retention.map_or(vec![], |rules| rules.take_expired(&mut rows, self.now_ns));
+        gone.extend(self.erase(table, tenant, &mut rows).await?);
+        if !is_merge && gone.is_empty() {
+            return Ok(());
         }
-        let mut successor = None;
-        if !builder.is_empty() {
-            let name = |index: &Index<Vec<u8>>| {
-                let (from, through, crc) = (index.from_ms(), index.through_ms(), index.toc_checksum());
-                format!("{}{tenant}/{}-compactor-{from}-{through}-{crc:x}.tsdb.gz", self.prefix, self.now_ns)
-            };
-            successor = Some(index_file::write(self.objects, builder, name).await?);
+        if rows.iter().any(|series| !series.chunks.is_empty()) {
+            let dir = format!("{}/{tenant}", table.key);
+            index_file::write(&table.objects, &dir, self.stamp(sources), table.version, rows).await?;
             done.files_written += 1;
         }
-        for key in own.iter().filter(|key| Some(*key) != successor.as_ref()) {
-            self.objects.delete(key).await?;
+        marks::put(self.state, tenant, table.day, &gone, self.now_ns).await?;
+        self.metrics.chunks_marked.inc_by(gone.len() as u64);
+        done.chunks_marked += gone.len();
+        for key in sources {
+            table.objects.delete(key).await?;
         }
-        done.files_merged += own.len();
-        done.expired.extend(expired.into_iter().map(|chunk| (tenant.clone(), chunk)));
+        done.files_merged += sources.len();
         Ok(())
     }
 
-    async fn files(&self) -> Result<Files> {
-        let mut files = Files::default();
-        for object in self.objects.list(&self.prefix).await? {
-            let rest = object.key.strip_prefix(&self.prefix).unwrap_or(&object.key);
-            match rest.split_once('/') {
-                _ if !(rest.ends_with(".tsdb.gz") || rest.ends_with(".tsdb")) => {}
-                None => files.shared.push(object.key),
-                Some((tenant, _)) => files.tenants.entry(tenant.to_string()).or_default().push(object.key),
+    /// Whether the only file of a tenant may list something that has to go, as far as names tell.
+    fn may_change(&self, table: &Table, tenant: &TenantId, retention: Option<&Retention>, sources: &[String]) -> bool {
+        // No chunk that the table lists ends before the table's day begins.
+        let (day_start_ms, _) = table.bounds_ms();
+        let expires = retention.is_some_and(|rules| rules.may_expire(day_start_ms, self.now_ns));
+        let bounds = sources.first().and_then(|key| tables::bounds_of_name(key)).unwrap_or((i64::MIN, i64::MAX));
+        expires || self.due.get(tenant).is_some_and(|due| due.iter().any(|due| due.overlaps(bounds)))
+    }
+
+    async fn erase(&mut self, table: &Table, tenant: &TenantId, rows: &mut [SeriesChunks]) -> Result<Vec<ChunkRef>> {
+        let Some(due) = self.due.get(tenant) else { return Ok(vec![]) };
+        let eraser = Eraser { tenant, due, chunks: self.chunks, metrics: self.metrics };
+        let erased = eraser.erase(table, rows).await?;
+        self.unfinished.extend(erased.unfinished.into_iter().map(|id| (tenant.clone(), id)));
+        Ok(erased.gone)
+    }
+
+    fn retention_of(&mut self, tenant: &TenantId) -> Option<Arc<Retention>> {
+        let limits = self.limits?;
+        let metrics = self.metrics;
+        let read = || match Retention::of(&limits.tenant(tenant)) {
+            Ok(rules) => Some(Arc::new(rules)),
+            Err(e) => {
+                tracing::error!(%tenant, error = %e, "retention rules cannot be read, nothing of the tenant expires");
+                metrics.retention_failures.inc();
+                None
             }
-        }
-        Ok(files)
+        };
+        self.retention.entry(tenant.clone()).or_insert_with(read).clone()
+    }
+
+    /// The number in the new file's name: the time, or later than that of any source if clocks disagree. A name must
+    /// never be used twice, for readers keep copies by name.
+    fn stamp(&self, sources: &[String]) -> i64 {
+        let newest = sources.iter().filter_map(|key| tables::stamp_of_name(key)).max();
+        newest.map_or(self.now_ns, |stamp| self.now_ns.max(stamp.saturating_add(1)))
     }
 }
 
-fn all_series(index: &Index<Vec<u8>>) -> Result<Vec<format::tsdb::SeriesChunks>> {
-    index.series(&[], i64::MIN, i64::MAX, None)
-}
-
-/// The tenant of a row of a shared file, and the stream's own labels.
-fn split_tenant(labels: &Labels) -> Option<(String, Labels)> {
-    let tenant = labels.get(TENANT_LABEL)?.to_string();
-    let own = labels.iter().filter(|l| l.name != TENANT_LABEL).map(|l| (l.name.clone(), l.value.clone()));
-    Some((tenant, Labels::new(own)))
-}
-
-fn no_tenant(key: &str, labels: &Labels) -> Error {
-    Error::corrupt(format!("{key}: the series {labels} names no tenant ({TENANT_LABEL})"))
+async fn read_rows(
+    table: &Table,
+    tenant: &TenantId,
+    shared: Vec<Arc<File>>,
+    sources: &[String],
+) -> Result<Vec<SeriesChunks>> {
+    let mut own = Vec::with_capacity(sources.len());
+    for key in sources {
+        own.push(index_file::read(&table.objects, key).await?);
+    }
+    let (tenant, key) = (tenant.clone(), table.key.clone());
+    off_thread(move || {
+        let (shared, own): (Vec<&File>, Vec<&File>) = (shared.iter().map(Arc::as_ref).collect(), own.iter().collect());
+        rows::merged(&tenant, &shared, &own).map_err(|e| e.context(format!("{key}: the files of {tenant}")))
+    })
+    .await
 }

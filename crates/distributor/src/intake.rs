@@ -143,6 +143,7 @@ impl<'a> Intake<'a> {
         let metadata_bytes = counted_bytes(metadata);
         if self.limits.discover_log_levels && self.limits.allow_structured_metadata {
             self.levels.annotate(stream.level.as_ref(), line, metadata);
+            metadata::in_order(metadata);
         }
         let ts_ns = match self.limits.increment_duplicate_timestamp {
             true => self.current.spread(ts_ns, line),

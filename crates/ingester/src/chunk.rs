@@ -80,8 +80,8 @@ impl OpenChunk {
     }
 
     /// Cuts the head if it has grown to a block; what is not reserved for it yet is taken from `memory`.
-    pub fn cut_if_full(&mut self, settings: &Settings, memory: &mut Reservation) -> Option<Arc<HeldBlock>> {
-        if !is_full(self.head.block(), settings.chunk_block_size) {
+    pub fn cut_if_full(&mut self, block_size: u64, memory: &mut Reservation) -> Option<Arc<HeldBlock>> {
+        if !is_full(self.head.block(), block_size) {
             return None;
         }
         self.head.keep(memory.split(self.head.unreserved_bytes()));
@@ -102,12 +102,11 @@ impl OpenChunk {
         self.blocks.iter().map(|b| b.payload_bytes()).sum::<u64>() + self.head.block().data().len() as u64
     }
 
-    /// Entries and Loki's size of them.
+    /// Entries, and Loki's size of them: lines, references to symbols, and the symbols' texts.
     pub fn volume(&self) -> (u64, u64) {
         let head = self.head.block();
-        self.blocks
-            .iter()
-            .fold((head.entries, head.size_bytes), |(n, b), block| (n + block.entries, b + block.size_bytes))
+        let start = (head.entries, head.size_bytes + self.symbols.symbols().text_bytes() as u64);
+        self.blocks.iter().fold(start, |(n, b), block| (n + block.entries, b + block.size_bytes))
     }
 
     /// What a reader needs: blocks that overlap the range, and the head as it is now. Cheap: no sorting in here.

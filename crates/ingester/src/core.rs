@@ -18,7 +18,7 @@ use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::{Budget, Reservation};
 use std::sync::Arc;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// The part of a tenant's global stream limit that falls to this ingester: replication factor / ingesters.
@@ -40,8 +40,6 @@ pub struct Core {
     pub seals: SealQueue,
     pub flushes: FlushQueue,
     pub shipments: Shipments,
-    /// Chunks encoded at once: each may take its raw size of memory.
-    pub encodes: Semaphore,
     /// Memory or log run short: close chunks now.
     pub pressure: Notify,
     /// Ends the background tasks.
@@ -79,6 +77,12 @@ impl Core {
         Ok(stream)
     }
 
+    /// The size at which blocks are cut now.
+    fn block_size(&self) -> u64 {
+        let usual = self.settings.chunk_block_size;
+        if self.budget.used_bytes() < self.settings.small_blocks_above { usual } else { usual.div_ceil(4) }
+    }
+
     /// Takes a logged batch into memory; `streams` are those of its parts. The blocks that this cuts are to be sealed.
     pub fn apply(
         &self,
@@ -108,7 +112,7 @@ impl Core {
         loop {
             let mut state = stream.lock();
             if !state.forgotten {
-                let applied = state.apply(part, hold, memory, self.clock.now_ns(), &self.settings)?;
+                let applied = state.apply(part, hold, memory, self.clock.now_ns(), &self.settings, self.block_size())?;
                 drop(state);
                 self.metrics.chunks_created.inc_by(applied.opened);
                 self.metrics.memory_chunks.inc_by(applied.opened as i64);

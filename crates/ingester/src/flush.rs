@@ -12,7 +12,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use format::ChunkRef;
 use format::chunk::{ChunkParts, encode};
-use model::{Error, Labels, Result, TenantId};
+use model::{Labels, Result, TenantId};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -118,9 +118,8 @@ fn count(core: &Core, chunk: &ClosedChunk, object_bytes: usize) {
     m.chunk_age_seconds.observe((core.clock.now_ns() - chunk.born_ns) as f64 / 1e9);
 }
 
-/// Compresses what is still raw and puts the object together, on a thread that may block.
+/// Compresses what is still raw and puts the object together, on a thread that compresses.
 async fn encode_chunk(core: &Arc<Core>, job: &Closed) -> Result<(ChunkRef, Bytes)> {
-    let _permit = core.encodes.acquire().await.map_err(|_| Error::unavailable("the ingester has stopped"))?;
     let (job, codec, settings) = (job.clone(), core.settings.chunk_encoding, core.settings.clone());
     let encode = move || {
         let sealed = job.chunk.blocks.iter().map(|b| b.seal(codec)).collect::<Result<Vec<_>>>()?;
@@ -135,7 +134,7 @@ async fn encode_chunk(core: &Arc<Core>, job: &Closed) -> Result<(ChunkRef, Bytes
             blocks: &blocks,
         })
     };
-    tokio::task::spawn_blocking(encode).await.map_err(|e| Error::internal(format!("encoding a chunk: {e}")))?
+    core.seals.run(encode).await
 }
 
 /// Calls `f` until it succeeds, waiting twice as long each time, up to the setting, with a quarter of jitter.

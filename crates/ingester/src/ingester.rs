@@ -80,7 +80,6 @@ impl Ingester {
             seals: SealQueue::start(&parts.settings, &metrics)?,
             flushes: FlushQueue::default(),
             shipments: Shipments::default(),
-            encodes: Semaphore::new(parts.settings.seal_workers),
             pressure: Notify::new(),
             stop: CancellationToken::new(),
             settings: parts.settings,

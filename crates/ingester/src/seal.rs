@@ -1,57 +1,83 @@
-//! Compresses cut blocks off the way of a push: a few threads behind a bounded queue. Who cuts blocks faster than they
-//! are compressed waits. It must not know chunks.
+//! Compresses off the way of a push: a few threads behind a bounded queue. Who cuts blocks faster than they are
+//! compressed waits. The threads are few and our own because each keeps a compressor of megabytes. It must not know
+//! chunks.
 
 use crate::block::HeldBlock;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use format::Codec;
 use model::{Error, Result};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub struct SealQueue {
-    blocks: mpsc::Sender<Arc<HeldBlock>>,
+    jobs: mpsc::Sender<Job>,
+}
+
+enum Job {
+    Seal(Arc<HeldBlock>),
+    /// Work that compresses, and answers by itself.
+    Run(Box<dyn FnOnce() + Send>),
 }
 
 impl SealQueue {
     /// Its threads end when the queue is dropped.
     pub fn start(settings: &Settings, metrics: &Metrics) -> Result<SealQueue> {
-        let (blocks, queue) = mpsc::channel(settings.seal_queue_blocks);
+        let (jobs, queue) = mpsc::channel(settings.seal_queue_blocks);
         let queue = Arc::new(Mutex::new(queue));
         for i in 0..settings.seal_workers {
             let (queue, metrics, codec) = (queue.clone(), metrics.clone(), settings.chunk_encoding);
             let work = move || {
-                while let Some(block) = next(&queue) {
-                    match block.seal(codec) {
-                        Ok(_) => metrics.blocks_sealed.inc(),
-                        Err(e) => {
-                            tracing::error!(error = %e, "a block is not compressed");
-                            0
-                        }
-                    };
+                while let Some(job) = next(&queue) {
+                    match job {
+                        Job::Run(work) => work(),
+                        Job::Seal(block) => seal(&block, codec, &metrics),
+                    }
                 }
             };
             let thread = std::thread::Builder::new().name(format!("seal-{i}")).spawn(work);
             thread.map_err(|e| Error::unavailable(format!("no thread to compress blocks: {e}")))?;
         }
-        Ok(SealQueue { blocks })
+        Ok(SealQueue { jobs })
     }
 
     pub async fn submit(&self, blocks: Vec<Arc<HeldBlock>>) {
         for block in blocks {
             // A block that no thread takes stays raw, and is compressed when its chunk is stored.
-            let _ = self.blocks.send(block).await;
+            let _ = self.jobs.send(Job::Seal(block)).await;
         }
     }
 
-    /// The same from a thread that may block.
+    /// Does `work` on one of the threads.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let ended = || Error::unavailable("the threads that compress have ended");
+        let (answer, answered) = oneshot::channel();
+        let job = Job::Run(Box::new(move || {
+            // Who does not wait any more does not need the answer.
+            let _ = answer.send(work());
+        }));
+        self.jobs.send(job).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+
+    /// [`SealQueue::submit`] from a thread that may block.
     pub fn submit_blocking(&self, blocks: Vec<Arc<HeldBlock>>) {
         for block in blocks {
-            let _ = self.blocks.blocking_send(block);
+            let _ = self.jobs.blocking_send(Job::Seal(block));
         }
     }
 }
 
-fn next(queue: &Mutex<mpsc::Receiver<Arc<HeldBlock>>>) -> Option<Arc<HeldBlock>> {
+fn seal(block: &HeldBlock, codec: Codec, metrics: &Metrics) {
+    match block.seal(codec) {
+        Ok(_) => {
+            metrics.blocks_sealed.inc();
+        }
+        Err(e) => tracing::error!(error = %e, "a block is not compressed"),
+    }
+}
+
+fn next(queue: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
     queue.lock().blocking_recv()
 }

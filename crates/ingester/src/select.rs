@@ -4,6 +4,7 @@
 use crate::core::Core;
 use crate::stream::{Stream, flushed_overlaps};
 use futures::stream::{BoxStream, StreamExt, iter};
+use model::time::NANOS_PER_MILLI;
 use model::{Labels, Result};
 use rpc::ingester::{RecentRequest, RecentStream, StreamSize};
 use std::collections::BTreeSet;
@@ -67,18 +68,27 @@ pub fn series(core: &Core, request: &RecentRequest) -> Vec<Labels> {
     streams_in_range(core, request).map(|s| s.labels.clone()).collect()
 }
 
+/// What each stream holds. A chunk that reaches out of the range counts with the part that its time inside has of all its
+/// time.
 pub fn sizes(core: &Core, request: &RecentRequest) -> Vec<StreamSize> {
     let range = &request.range;
     let size = |stream: Arc<Stream>| {
         let state = stream.lock();
-        let open = state.open.iter().filter(|c| range.overlaps(c.min_ts_ns, c.max_ts_ns)).map(|c| c.volume());
-        let closing = state.closing.iter().filter(|c| range.overlaps(c.min_ts_ns, c.max_ts_ns));
+        let open = state.open.iter().map(|c| (c.min_ts_ns, c.max_ts_ns, c.volume()));
+        let closing = state.closing.iter().map(|c| (c.min_ts_ns, c.max_ts_ns, (c.entries, c.size_bytes)));
+        let in_memory = open.chain(closing).filter(|(min_ns, max_ns, _)| range.overlaps(*min_ns, *max_ns));
         let flushed = state.flushed.iter().map(|f| &f.chunk).filter(|c| flushed_overlaps(c, range));
-        let volumes = open
-            .chain(closing.map(|c| (c.entries, c.size_bytes)))
-            .chain(flushed.map(|c| (u64::from(c.entries), u64::from(c.kb) << 10)));
-        let (chunks, entries, bytes) =
-            volumes.fold((0, 0, 0), |(c, n, b), (entries, bytes)| (c + 1, n + entries, b + bytes));
+        let flushed = flushed.map(|c| {
+            let bounds_ns = [c.from_ms, c.through_ms].map(|ms| ms.saturating_mul(NANOS_PER_MILLI));
+            (bounds_ns[0], bounds_ns[1], (u64::from(c.entries), u64::from(c.kb) << 10))
+        });
+        let (mut chunks, mut entries, mut bytes) = (0, 0, 0);
+        for (min_ns, max_ns, (chunk_entries, chunk_bytes)) in in_memory.chain(flushed) {
+            let share = range.share_of(min_ns, max_ns);
+            chunks += 1;
+            entries += (chunk_entries as f64 * share) as u64;
+            bytes += (chunk_bytes as f64 * share) as u64;
+        }
         drop(state);
         StreamSize { labels: stream.labels.clone(), chunks, entries, bytes }
     };

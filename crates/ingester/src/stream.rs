@@ -103,13 +103,14 @@ impl StreamState {
         mut memory: Reservation,
         now_ns: i64,
         settings: &Settings,
+        block_size: u64,
     ) -> Result<Applied> {
         let mut applied = Applied::default();
         if let Some(open) = &mut self.open {
             open.hold(hold);
         }
         self.appended_ns = now_ns;
-        let outcome = part.for_each(|e| self.apply_entry(&e, hold, &mut memory, now_ns, settings, &mut applied));
+        let outcome = part.for_each(|e| self.apply_entry(&e, hold, &mut memory, now_ns, (settings, block_size), &mut applied));
         if let Some(open) = &mut self.open {
             open.keep(memory);
         }
@@ -122,7 +123,7 @@ impl StreamState {
         hold: &Hold,
         memory: &mut Reservation,
         now_ns: i64,
-        settings: &Settings,
+        (settings, block_size): (&Settings, u64),
         applied: &mut Applied,
     ) {
         if self.open.as_ref().is_some_and(|open| open.is_full(entry_bytes(e), settings)) {
@@ -133,7 +134,7 @@ impl StreamState {
             Box::new(OpenChunk::new(settings, now_ns, hold.clone()))
         });
         open.push(e);
-        applied.cut.extend(open.cut_if_full(settings, memory));
+        applied.cut.extend(open.cut_if_full(block_size, memory));
         self.newest_ts_ns = self.newest_ts_ns.max(e.ts_ns);
     }
 

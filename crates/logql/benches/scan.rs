@@ -154,8 +154,14 @@ fn bench(c: &mut Criterion<CpuTime>) {
     let total: u64 = source.0.iter().flat_map(|(_, b)| b).map(|b| b.size_bytes as u64).sum();
     let end_ns = source.0.iter().flat_map(|(_, b)| b).map(|b| b.bounds_ns.1).max().unwrap_or(0) + 1;
     let metric = Time::Range { start_ns: START_NS, end_ns, step_ns: 5_000_000_000 };
-    let params =
-        |time| Params { time, align_to_step: true, limit: 100, direction: Direction::Backward, interval_ns: 0 };
+    let params = |time| Params {
+        time,
+        align_to_step: true,
+        limit: 100,
+        direction: Direction::Backward,
+        interval_ns: 0,
+        now_ns: 0,
+    };
     let limits = EngineLimits::default();
     let mut group = c.benchmark_group("scan");
     group.throughput(Throughput::Bytes(total)).sample_size(10);

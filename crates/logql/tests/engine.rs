@@ -19,6 +19,7 @@ fn logs(limit: u32, direction: Direction) -> Params {
         limit,
         direction,
         interval_ns: 0,
+        now_ns: 0,
     }
 }
 

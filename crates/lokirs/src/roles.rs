@@ -7,6 +7,7 @@ mod write;
 
 use crate::node::{Base, Parts};
 use crate::targets::Role;
+use api::rules::RulesApi;
 use rpc::ingester::Ingester;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,6 +27,10 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
     }
     if let Some(reader) = reader {
         read::querier(base, &stores, reader, ring, parts);
+    }
+    if roles.contains(&Role::Ruler) {
+        let rules = RulesApi { auth_enabled: base.settings.auth_enabled.unwrap_or(true) };
+        parts.http = std::mem::take(&mut parts.http).merge(api::rules::router(rules));
     }
     for role in [Role::IndexGateway, Role::QueryScheduler, Role::QueryFrontend, Role::Compactor, Role::Ruler] {
         if roles.contains(&role) {

@@ -166,6 +166,9 @@ pub struct Mark {
     size_bytes: u64,
 }
 
+/// What an entry takes beside its line: time, lengths and a few pairs.
+const ENTRY_BYTES_EXTRA: usize = 64;
+
 /// Appends entries to a growing block.
 #[derive(Clone, Debug)]
 pub struct BlockBuilder {
@@ -204,6 +207,7 @@ impl BlockBuilder {
         metadata: impl Iterator<Item = (&'m str, &'m str)>,
         symbols: &mut SymbolsBuilder,
     ) {
+        self.make_room(line.len());
         put_varint(&mut self.data, ts_ns);
         put_str(&mut self.data, line);
         self.size_bytes += line.len() as u64;
@@ -221,6 +225,14 @@ impl BlockBuilder {
             self.size_bytes += 8 * pairs;
         }
         self.count(ts_ns);
+    }
+
+    /// Grows by half instead of by doubling: thousands of blocks grow at a time, and what they do not use yet is memory.
+    fn make_room(&mut self, line_bytes: usize) {
+        let needed = line_bytes + ENTRY_BYTES_EXTRA;
+        if self.data.capacity() - self.data.len() < needed {
+            self.data.reserve_exact(needed.max(self.data.len() / 2));
+        }
     }
 
     /// Appends an entry as another block of the same layout and symbols holds it: how blocks are sorted and merged.

@@ -23,6 +23,14 @@ impl TimeRange {
     pub fn overlaps(&self, min_ns: i64, max_ns: i64) -> bool {
         min_ns < self.end_ns && max_ns >= self.start_ns
     }
+    /// The part of `[min_ns, max_ns]` that lies inside, from 0 to 1; a single moment lies inside.
+    pub fn share_of(&self, min_ns: i64, max_ns: i64) -> f64 {
+        if max_ns <= min_ns {
+            return 1.0;
+        }
+        let span = |from: i64, to: i64| to as f64 - from as f64;
+        (span(min_ns.max(self.start_ns), max_ns.min(self.end_ns)) / span(min_ns, max_ns)).clamp(0.0, 1.0)
+    }
     pub fn is_empty(&self) -> bool {
         self.start_ns >= self.end_ns
     }
@@ -50,4 +58,25 @@ pub enum Direction {
     Forward,
     #[default]
     Backward,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_the_part_inside() {
+        let range = TimeRange::new(100, 200);
+        for (min, max, share) in [
+            (100, 200, 1.0),
+            (150, 250, 0.5),
+            (50, 150, 0.5),
+            (0, 400, 0.25),
+            (150, 150, 1.0),
+            (300, 400, 0.0),
+            (i64::MIN, i64::MAX, 0.0),
+        ] {
+            assert!((range.share_of(min, max) - share).abs() < 1e-9, "{min}..{max}");
+        }
+    }
 }

@@ -4,9 +4,10 @@ use crate::notes::Notes;
 use crate::source::{Calls, Stores};
 use crate::tenants;
 use futures::FutureExt;
+use model::time::NANOS_PER_MILLI;
 use model::{Error, Labels, Matcher, Result, TenantId, TimeRange};
 use rpc::ingester::RecentRequest;
-use rpc::queries::{Answer, IndexStats, MetadataRequest, Volume, VolumeRequest};
+use rpc::queries::{Answer, IndexStats, MetadataRequest, Tenants, Volume, VolumeRequest};
 use smol_str::SmolStr;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -14,23 +15,33 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// Series of one answer; more are refused rather than collected.
 const SERIES_MAX: usize = 1_000_000;
 
-/// The metadata questions of one query service.
+/// The metadata questions of one query service. Over several tenants each is asked with the same matchers: unlike in
+/// queries, `__tenant_id__` in a selector is a label like any other, as it is in Loki.
 pub struct Metadata {
     pub stores: Stores,
     pub notes: Notes,
 }
 
 impl Metadata {
-    pub async fn labels(self, asked: Vec<TenantId>, request: MetadataRequest, name: Option<String>) -> Result<Answer<Vec<String>>> {
+    pub async fn labels(
+        self,
+        asked: Tenants,
+        request: MetadataRequest,
+        name: Option<String>,
+    ) -> Result<Answer<Vec<String>>> {
         let mut strings = BTreeSet::new();
         for selector in alternatives(request.selectors.clone()) {
-            let (chosen, matchers) = tenants::select(&asked, &selector);
-            for tenant in chosen {
-                if let (true, Some(tenants::TENANT_LABEL)) = (asked.len() > 1, name.as_deref()) {
+            for tenant in &asked.ids {
+                if let (true, Some(tenants::TENANT_LABEL)) = (asked.labelled, name.as_deref()) {
                     strings.insert(tenant.to_string());
                     continue;
                 }
-                let recent = RecentRequest { tenant: tenant.clone(), matchers: matchers.clone(), range: request.range, shard: None };
+                let recent = RecentRequest {
+                    tenant: tenant.clone(),
+                    matchers: selector.clone(),
+                    range: request.range,
+                    shard: None,
+                };
                 let calls = Calls::new(&*self.stores.ingesters, |i| {
                     let (recent, name) = (recent.clone(), name.clone());
                     async move { i.labels(recent, name).await }.boxed()
@@ -38,36 +49,42 @@ impl Metadata {
                 strings.extend(calls.gather().await?.into_iter().flatten());
                 let range_ms = millis(request.range);
                 let stored = match &name {
-                    None => self.stores.index.label_names(&tenant, &matchers, range_ms).boxed().await?,
-                    Some(name) => self.stores.index.label_values(&tenant, name, &matchers, range_ms).boxed().await?,
+                    None => self.stores.index.label_names(tenant, &selector, range_ms).boxed().await?,
+                    Some(name) => self.stores.index.label_values(tenant, name, &selector, range_ms).boxed().await?,
                 };
                 stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
                 strings.extend(stored.value);
             }
         }
-        if name.is_none() && asked.len() > 1 && !strings.is_empty() {
+        if name.is_none() && asked.labelled && !strings.is_empty() {
             strings.insert(tenants::TENANT_LABEL.to_string());
         }
         Ok(Answer { value: strings.into_iter().collect(), warnings: self.notes.warnings() })
     }
 
-    pub async fn series(self, asked: Vec<TenantId>, request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
+    pub async fn series(self, asked: Tenants, request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
         let mut all = BTreeSet::new();
         for selector in alternatives(request.selectors.clone()) {
-            let (chosen, matchers) = tenants::select(&asked, &selector);
-            for tenant in chosen {
-                for labels in self.tenant_series(&tenant, &matchers, request.range).await? {
-                    all.insert(if asked.len() > 1 { tenants::label(&tenant, &labels) } else { labels });
+            for tenant in &asked.ids {
+                for labels in self.tenant_series(tenant, &selector, request.range).await? {
+                    all.insert(if asked.labelled { tenants::label(tenant, &labels) } else { labels });
                 }
                 if all.len() > SERIES_MAX {
-                    return Err(Error::invalid(format!("more than {SERIES_MAX} series match; use a narrower selector")));
+                    return Err(Error::invalid(format!(
+                        "more than {SERIES_MAX} series match; use a narrower selector"
+                    )));
                 }
             }
         }
         Ok(Answer { value: all.into_iter().collect(), warnings: self.notes.warnings() })
     }
 
-    async fn tenant_series(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<HashSet<Labels>> {
+    async fn tenant_series(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<HashSet<Labels>> {
         let recent = RecentRequest { tenant: tenant.clone(), matchers: matchers.to_vec(), range, shard: None };
         let calls = Calls::new(&*self.stores.ingesters, |i| {
             let recent = recent.clone();
@@ -81,12 +98,11 @@ impl Metadata {
         Ok(all)
     }
 
-    pub async fn stats(self, asked: Vec<TenantId>, request: MetadataRequest) -> Result<Answer<IndexStats>> {
+    pub async fn stats(self, asked: Tenants, request: MetadataRequest) -> Result<Answer<IndexStats>> {
         let mut total = IndexStats::default();
         for selector in alternatives(request.selectors.clone()) {
-            let (chosen, matchers) = tenants::select(&asked, &selector);
-            for tenant in chosen {
-                let sizes = self.sizes(&tenant, &matchers, request.range).await?;
+            for tenant in &asked.ids {
+                let sizes = self.sizes(tenant, &selector, request.range).await?;
                 total.streams += sizes.len() as u64;
                 for size in sizes.values() {
                     total.chunks += size.chunks;
@@ -98,11 +114,10 @@ impl Metadata {
         Ok(Answer { value: total, warnings: self.notes.warnings() })
     }
 
-    pub async fn volume(self, asked: Vec<TenantId>, request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
+    pub async fn volume(self, asked: Tenants, request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
         let mut groups: HashMap<Labels, u64> = HashMap::new();
-        let (chosen, matchers) = tenants::select(&asked, &request.matchers);
-        for tenant in chosen {
-            for (labels, size) in self.sizes(&tenant, &matchers, request.range).await? {
+        for tenant in &asked.ids {
+            for (labels, size) in self.sizes(tenant, &request.matchers, request.range).await? {
                 for group in volume_groups(&request, &labels) {
                     *groups.entry(group).or_default() += size.bytes;
                 }
@@ -116,7 +131,12 @@ impl Metadata {
 
     /// What each stream holds in the range, in the index and in memory. A chunk that reaches out of the range counts
     /// with the part of its bytes and entries that its time inside has of all its time.
-    async fn sizes(&self, tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<HashMap<Labels, IndexStats>> {
+    async fn sizes(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<HashMap<Labels, IndexStats>> {
         let recent = RecentRequest { tenant: tenant.clone(), matchers: matchers.to_vec(), range, shard: None };
         let calls = Calls::new(&*self.stores.ingesters, |i| {
             let recent = recent.clone();
@@ -130,13 +150,14 @@ impl Metadata {
             s.entries += size.entries;
             s.bytes += size.bytes;
         }
-        let (from_ms, through_ms) = millis(range);
-        let stored = self.stores.index.series(tenant, matchers, (from_ms, through_ms), None).boxed().await?;
+        let stored = self.stores.index.series(tenant, matchers, millis(range), None).boxed().await?;
         stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
         for series in stored.value {
             let s = sizes.entry(series.labels).or_default();
             for chunk in series.chunks {
-                let share = share_inside(chunk.from_ms, chunk.through_ms, from_ms, through_ms);
+                let [from_ns, through_ns] =
+                    [chunk.from_ms, chunk.through_ms].map(|ms| ms.saturating_mul(NANOS_PER_MILLI));
+                let share = range.share_of(from_ns, through_ns);
                 s.chunks += 1;
                 s.entries += (f64::from(chunk.entries) * share) as u64;
                 s.bytes += (f64::from(chunk.kb) * 1024.0 * share) as u64;
@@ -144,15 +165,6 @@ impl Metadata {
         }
         Ok(sizes)
     }
-}
-
-fn share_inside(chunk_from: i64, chunk_through: i64, from: i64, through: i64) -> f64 {
-    let length = chunk_through - chunk_from;
-    if length <= 0 {
-        return 1.0;
-    }
-    let inside = chunk_through.min(through) - chunk_from.max(from);
-    (inside as f64 / length as f64).clamp(0.0, 1.0)
 }
 
 /// The groups in which a stream's volume counts.

@@ -5,18 +5,20 @@ use crate::metadata::Metadata;
 use crate::notes::{Notes, get};
 use crate::settings::Settings;
 use crate::source::{QuerySource, ReadOrder, Stores};
+use crate::tenants;
 use async_trait::async_trait;
 use logql::ast::Expr;
 use logql::engine::{self, EngineLimits, Outcome, Params, Time};
 use logql::value::QueryValue;
-use model::{Error, Kind, Labels, Result, TenantId};
+use model::{Error, Kind, Labels, Result};
+use parking_lot::Mutex;
 use rpc::queries::{
-    Answer, IndexStats, MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, QueryTime, Volume,
+    Answer, IndexStats, MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, QueryTime, Tenants, Volume,
     VolumeRequest,
 };
+use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::{Budget, Reservation};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -27,23 +29,30 @@ pub struct Querier {
     limits: Arc<Overrides>,
     budget: Arc<Budget>,
     settings: Settings,
+    clock: SharedClock,
     running: Semaphore,
     admitted: Semaphore,
 }
 
 impl Querier {
-    pub fn new(stores: Stores, limits: Arc<Overrides>, budget: Arc<Budget>, settings: Settings) -> Self {
+    pub fn new(
+        stores: Stores,
+        limits: Arc<Overrides>,
+        budget: Arc<Budget>,
+        clock: SharedClock,
+        settings: Settings,
+    ) -> Self {
         let running = Semaphore::new(settings.max_concurrent);
         let admitted = Semaphore::new(settings.max_concurrent + settings.max_waiting);
-        Querier { stores, limits, budget, settings, running, admitted }
+        Querier { stores, limits, budget, settings, clock, running, admitted }
     }
 
     /// The limits of all tenants of a request, which must be one unless several are allowed.
-    fn tenant_limits(&self, tenants: &[TenantId]) -> Result<Vec<Arc<Limits>>> {
-        if tenants.len() > 1 && !self.settings.multi_tenant_queries_enabled {
+    fn tenant_limits(&self, tenants: &Tenants) -> Result<Vec<Arc<Limits>>> {
+        if tenants.ids.len() > 1 && !self.settings.multi_tenant_queries_enabled {
             return Err(Error::invalid("multiple org IDs present"));
         }
-        Ok(tenants.iter().map(|t| self.limits.tenant(t)).collect())
+        Ok(tenants.ids.iter().map(|t| self.limits.tenant(t)).collect())
     }
 
     /// Waits for a place among the running queries; a full queue refuses.
@@ -53,7 +62,13 @@ impl Querier {
         Ok((place, self.running.acquire().await.map_err(closed)?))
     }
 
-    fn source(&self, tenants: &[TenantId], expr: &Expr, request: &QueryRequest, limits: &[Arc<Limits>]) -> (QuerySource, Arc<Notes>) {
+    fn source(
+        &self,
+        tenants: &Tenants,
+        expr: &Expr,
+        request: &QueryRequest,
+        limits: &[Arc<Limits>],
+    ) -> (QuerySource, Arc<Notes>) {
         let notes = Arc::new(Notes::default());
         let order = match expr {
             Expr::Log(_) => ReadOrder::ByTime(request.direction),
@@ -61,7 +76,7 @@ impl Querier {
         };
         let source = QuerySource {
             stores: self.stores.clone(),
-            tenants: tenants.to_vec(),
+            tenants: tenants.clone(),
             notes: notes.clone(),
             order,
             chunks_ahead: self.settings.chunks_ahead,
@@ -71,7 +86,7 @@ impl Querier {
         (source, notes)
     }
 
-    fn metadata(&self, tenants: &[TenantId]) -> Result<Metadata> {
+    fn metadata(&self, tenants: &Tenants) -> Result<Metadata> {
         self.tenant_limits(tenants)?;
         Ok(Metadata { stores: self.stores.clone(), notes: Notes::default() })
     }
@@ -79,11 +94,14 @@ impl Querier {
 
 #[async_trait]
 impl Queries for Querier {
-    async fn query(&self, tenants: &[TenantId], mut request: QueryRequest) -> Result<QueryResponse> {
-        let expr = logql::parse::parse(&request.query)?;
+    async fn query(&self, tenants: &Tenants, mut request: QueryRequest) -> Result<QueryResponse> {
+        let mut expr = logql::parse::parse(&request.query)?;
         let limits = self.tenant_limits(tenants)?;
         limits::check(&expr, &request, &limits)?;
         clamp_lookback(&mut request, &limits);
+        if tenants.labelled {
+            tenants::hide_label(&mut expr);
+        }
         let asked = Instant::now();
         let _place = self.admit().await?;
         let queue_time = asked.elapsed();
@@ -91,7 +109,7 @@ impl Queries for Querier {
         let cancelled = Arc::new(AtomicBool::new(false));
         let engine_limits = engine_limits(&request, &limits, &self.settings, &self.budget, &cancelled);
         let timeout = limits.iter().map(|l| l.query_timeout).filter(|t| !t.is_zero()).min();
-        let params = engine_params(&request, &limits);
+        let params = engine_params(&request, &limits, self.clock.now_ns());
         let started = Instant::now();
         let scan = tokio::task::spawn_blocking(move || engine::run(&expr, &params, &source, &engine_limits));
         let outcome = within(timeout, CancelOnDrop(cancelled), scan).await?;
@@ -103,23 +121,23 @@ impl Queries for Querier {
 
     async fn labels(
         &self,
-        tenants: &[TenantId],
+        tenants: &Tenants,
         request: MetadataRequest,
         name: Option<String>,
     ) -> Result<Answer<Vec<String>>> {
-        self.metadata(tenants)?.labels(tenants.to_vec(), request, name).await
+        self.metadata(tenants)?.labels(tenants.clone(), request, name).await
     }
 
-    async fn series(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
-        self.metadata(tenants)?.series(tenants.to_vec(), request).await
+    async fn series(&self, tenants: &Tenants, request: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
+        self.metadata(tenants)?.series(tenants.clone(), request).await
     }
 
-    async fn stats(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<IndexStats>> {
-        self.metadata(tenants)?.stats(tenants.to_vec(), request).await
+    async fn stats(&self, tenants: &Tenants, request: MetadataRequest) -> Result<Answer<IndexStats>> {
+        self.metadata(tenants)?.stats(tenants.clone(), request).await
     }
 
-    async fn volume(&self, tenants: &[TenantId], request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
-        self.metadata(tenants)?.volume(tenants.to_vec(), request).await
+    async fn volume(&self, tenants: &Tenants, request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
+        self.metadata(tenants)?.volume(tenants.clone(), request).await
     }
 }
 
@@ -179,7 +197,9 @@ fn engine_limits(
             Ok(())
         }),
         stop: Arc::new(move || {
-            cancelled.load(Ordering::Relaxed).then(|| Error::new(Kind::Cancelled, "the request was cancelled by the client"))
+            cancelled
+                .load(Ordering::Relaxed)
+                .then(|| Error::new(Kind::Cancelled, "the request was cancelled by the client"))
         }),
         workers: settings.workers,
         ..EngineLimits::default()
@@ -187,7 +207,7 @@ fn engine_limits(
 }
 
 /// Splitting by time makes Loki align metric queries to their step; a tenant without it gets the grid as asked.
-fn engine_params(request: &QueryRequest, limits: &[Arc<Limits>]) -> Params {
+fn engine_params(request: &QueryRequest, limits: &[Arc<Limits>], now_ns: i64) -> Params {
     let (time, interval_ns) = match request.time {
         QueryTime::Instant { time_ns } => (Time::Instant { time_ns }, 0),
         QueryTime::Range { start_ns, end_ns, step_ns, interval_ns } => {
@@ -200,6 +220,7 @@ fn engine_params(request: &QueryRequest, limits: &[Arc<Limits>]) -> Params {
         limit: request.limit,
         direction: request.direction,
         interval_ns,
+        now_ns,
     }
 }
 

@@ -13,6 +13,7 @@ use model::time::NANOS_PER_MILLI;
 use model::{Direction, Error, Fingerprint, Labels, Matcher, Result, TenantId, TimeRange};
 use parking_lot::Mutex;
 use rpc::ingester::{Ingester, RecentRequest, RecentStream};
+use rpc::queries::Tenants;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,7 +46,7 @@ pub enum ReadOrder {
 /// The source of one query.
 pub struct QuerySource {
     pub stores: Stores,
-    pub tenants: Vec<TenantId>,
+    pub tenants: Tenants,
     pub notes: Arc<Notes>,
     pub order: ReadOrder,
     pub chunks_ahead: usize,
@@ -143,7 +144,6 @@ impl QuerySource {
 
     /// Orders the chunks as they will be read, and gives each stream its blocks.
     fn plan(&self, found: FoundStreams, range: TimeRange) -> Result<VecDeque<StreamBlocks>> {
-        let several_tenants = self.tenants.len() > 1;
         let mut streams: Vec<_> = found.into_iter().collect();
         streams.sort_by(|a, b| a.0.cmp(&b.0));
         let mut wanted: Vec<(usize, TenantId, ChunkRef)> = vec![];
@@ -159,8 +159,7 @@ impl QuerySource {
             ReadOrder::ByTime(Direction::Forward) => wanted.sort_by_key(|(_, _, c)| c.from_ms),
         }
         let refs = wanted.iter().map(|(_, tenant, chunk)| (tenant.clone(), *chunk)).collect();
-        let fetcher =
-            Fetcher::new(self.stores.chunks.clone(), self.notes.clone(), range, self.chunks_ahead, refs);
+        let fetcher = Fetcher::new(self.stores.chunks.clone(), self.notes.clone(), range, self.chunks_ahead, refs);
         let mut parts: HashMap<usize, Vec<Arc<dyn Block>>> = HashMap::new();
         for (index, (stream, _, _)) in wanted.iter().enumerate() {
             parts.entry(*stream).or_default().push(Arc::new(StoredPart { fetcher: fetcher.clone(), index }));
@@ -169,7 +168,7 @@ impl QuerySource {
             let mut blocks = parts.remove(&i).unwrap_or_default();
             blocks.extend(f.recent.into_iter().map(|p| Arc::new(p) as Arc<dyn Block>));
             blocks.sort_by_key(|b| b.bounds_ns());
-            let labels = if several_tenants { tenants::label(&tenant, &labels) } else { labels };
+            let labels = if self.tenants.labelled { tenants::label(&tenant, &labels) } else { labels };
             StreamBlocks { labels, fingerprint: f.fingerprint, blocks }
         });
         Ok(blocks.filter(|s| !s.blocks.is_empty()).collect())

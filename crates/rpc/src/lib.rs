@@ -1,6 +1,7 @@
 //! Every call that may cross a process: one trait per service, implemented by the role itself and by a gRPC client.
 //! The caller cannot tell which. It must not know who implements a service.
 
+pub mod deletes;
 pub mod ingester;
 pub mod pusher;
 pub mod queries;

@@ -5,21 +5,36 @@ use logql::value::QueryValue;
 use model::{Direction, Labels, Matcher, Result, TenantId, TimeRange};
 use std::time::Duration;
 
-/// Reads of one tenant, or of several at once; several are told apart by the label `__tenant_id__`.
+/// Whose streams a read is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenants {
+    /// Sorted, each once, at least one.
+    pub ids: Vec<TenantId>,
+    /// Whether answers tell the tenant of each stream, in the label `__tenant_id__`.
+    pub labelled: bool,
+}
+
+impl From<TenantId> for Tenants {
+    fn from(id: TenantId) -> Self {
+        Tenants { ids: vec![id], labelled: false }
+    }
+}
+
+/// Reads of one tenant, or of several at once.
 #[async_trait]
 pub trait Queries: Send + Sync {
-    async fn query(&self, tenants: &[TenantId], request: QueryRequest) -> Result<QueryResponse>;
+    async fn query(&self, tenants: &Tenants, request: QueryRequest) -> Result<QueryResponse>;
     /// Label names, or the values of one label, sorted.
     async fn labels(
         &self,
-        tenants: &[TenantId],
+        tenants: &Tenants,
         request: MetadataRequest,
         name: Option<String>,
     ) -> Result<Answer<Vec<String>>>;
-    async fn series(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<Vec<Labels>>>;
-    async fn stats(&self, tenants: &[TenantId], request: MetadataRequest) -> Result<Answer<IndexStats>>;
+    async fn series(&self, tenants: &Tenants, request: MetadataRequest) -> Result<Answer<Vec<Labels>>>;
+    async fn stats(&self, tenants: &Tenants, request: MetadataRequest) -> Result<Answer<IndexStats>>;
     /// Bytes per group of labels, largest first.
-    async fn volume(&self, tenants: &[TenantId], request: VolumeRequest) -> Result<Answer<Vec<Volume>>>;
+    async fn volume(&self, tenants: &Tenants, request: VolumeRequest) -> Result<Answer<Vec<Volume>>>;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -35,9 +50,16 @@ pub struct QueryRequest {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum QueryTime {
-    Instant { time_ns: i64 },
+    Instant {
+        time_ns: i64,
+    },
     /// For log queries `[start, end)`; for metric queries a grid of steps, both ends included.
-    Range { start_ns: i64, end_ns: i64, step_ns: i64, interval_ns: i64 },
+    Range {
+        start_ns: i64,
+        end_ns: i64,
+        step_ns: i64,
+        interval_ns: i64,
+    },
 }
 
 #[derive(Clone, Debug)]

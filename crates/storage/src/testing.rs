@@ -86,6 +86,8 @@ pub struct Faults {
     pub fail_percent: u64,
     /// Fail the next so many calls, whatever the percentage.
     pub fail_next: u64,
+    /// Let so many calls through, counted from the bucket's making, and fail every later one: the caller's last moment.
+    pub fail_after: Option<u64>,
     /// Every call takes this much longer.
     pub latency: Duration,
     /// Answers of gets are cut to this many bytes.
@@ -128,7 +130,7 @@ impl Faulty {
         tokio::time::sleep(faults.latency).await;
         // Fibonacci hashing spreads consecutive calls evenly over the percentages.
         let chance = (call.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 100;
-        if forced || chance < faults.fail_percent {
+        if forced || chance < faults.fail_percent || faults.fail_after.is_some_and(|calls| call >= calls) {
             return Err(Error::unavailable(format!("{operation} {key}: injected fault")));
         }
         Ok(faults)

@@ -27,6 +27,8 @@ impl Default for BodyLimits {
 
 /// How much of a body is decompressed, and reserved, at a time.
 const STEP_BYTES: usize = 256 << 10;
+/// A larger body is measured before it is kept: ten times what agents send.
+const UNMEASURED_BYTES_MAX: usize = 12 << 20;
 /// Up to here a buffer grows by doubling.
 const GROWN_BYTES_MAX: usize = 4 << 20;
 /// What snappy can at most make of a byte: a copy of 64 bytes takes three.
@@ -124,16 +126,22 @@ impl Buffer {
     }
 }
 
-/// Decompresses step by step, until the end or the cap.
+/// Decompresses step by step, until the end or the cap. Before more than a usual push is kept, the rest is measured
+/// without keeping it: a bomb is refused with little memory.
 fn decode<'a, R: Read + 'a>(
     data: &'a [u8],
     reserved: &mut Reservation,
-    decoder: impl FnOnce(&'a [u8]) -> std::io::Result<R>,
+    open: impl Fn(&'a [u8]) -> std::io::Result<R>,
     max: usize,
 ) -> Result<Vec<u8>> {
-    let mut decoder = decoder(data).map_err(|e| corrupt_stream(&e))?;
+    let mut decoder = open(data).map_err(|e| corrupt_stream(&e))?;
     let mut out = Vec::new();
+    let mut measured = false;
     loop {
+        if out.len() > UNMEASURED_BYTES_MAX && !measured {
+            measure(open(data).map_err(|e| corrupt_stream(&e))?, max)?;
+            measured = true;
+        }
         reserved.grow(STEP_BYTES as u64, "a push")?;
         let start = out.len();
         if start > GROWN_BYTES_MAX && out.capacity() < max {
@@ -147,6 +155,19 @@ fn decode<'a, R: Read + 'a>(
         if out.len() - start < STEP_BYTES {
             return Ok(out);
         }
+    }
+}
+
+/// Refuses a stream of more than `max` bytes.
+fn measure(mut decoder: impl Read, max: usize) -> Result<()> {
+    let mut scratch = vec![0; STEP_BYTES];
+    let mut bytes = 0;
+    loop {
+        match decoder.read(&mut scratch).map_err(|e| corrupt_stream(&e))? {
+            0 => return Ok(()),
+            read => bytes += read,
+        }
+        check_size(bytes, max)?;
     }
 }
 

@@ -12,8 +12,8 @@ use axum::http::Request;
 use axum::response::Response;
 use logql::ast::Expr;
 use logql::value::QueryValue;
-use model::{Direction, Error, Labels, Result, TenantId};
-use rpc::queries::{MetadataRequest, QueryRequest, QueryTime};
+use model::{Direction, Error, Labels, Result};
+use rpc::queries::{MetadataRequest, QueryRequest, QueryTime, Tenants};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels worth showing even when all their values look like identifiers.
@@ -114,16 +114,22 @@ fn empty() -> Response {
 }
 
 /// The fields of the newest lines of the query, and how many the client wants.
-async fn fields(api: &ReadApi, tenants: &[TenantId], params: &Params) -> Result<(Fields, u32)> {
+async fn fields(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Fields, u32)> {
     let range = params.ordered_range(api.clock.now_ns())?;
-    let limit = params.positive(if params.get("field_limit").is_some() { "field_limit" } else { "limit" }, FIELDS_DEFAULT)?;
+    let limit =
+        params.positive(if params.get("field_limit").is_some() { "field_limit" } else { "limit" }, FIELDS_DEFAULT)?;
     let lines = params.positive("line_limit", LINES_DEFAULT)?;
     if let Expr::Metric(_) = logql::parse::parse(params.query())? {
         return Err(Error::invalid("only log selector is supported"));
     }
     let request = QueryRequest {
         query: params.query().to_string(),
-        time: QueryTime::Range { start_ns: range.start_ns, end_ns: range.end_ns, step_ns: params.step(range)?, interval_ns: 0 },
+        time: QueryTime::Range {
+            start_ns: range.start_ns,
+            end_ns: range.end_ns,
+            step_ns: params.step(range)?,
+            interval_ns: 0,
+        },
         limit: lines,
         direction: Direction::Backward,
         partial_series: false,

@@ -2,10 +2,11 @@
 //! parser finds in the line.
 
 use logql::ast::Stage;
-use logql::units::bytes::parse as bytes;
-use logql::units::duration::parse_go as duration_ns;
+use logql::pipeline::names::sanitize;
 use logql::pipeline::{Hints, Pipeline};
 use logql::units;
+use logql::units::bytes::parse as bytes;
+use logql::units::duration::parse_go as duration_ns;
 use logql::value::{LogEntry, LogStream};
 use model::{BlockBuilder, Labels, Layout, RawBlock, Result, Symbols, SymbolsBuilder};
 use serde_json::Value;
@@ -109,6 +110,8 @@ fn add(fields: &mut Fields, name: &str, value: &str, parser: Option<&'static str
         parsers: vec![],
         json_path: vec![],
     });
+    // As in Loki the last value decides, newest lines first: the kind is that of the oldest line looked at.
+    field.kind = FieldKind::of(value);
     field.values.insert(field.kind.print(value));
     if let Some(parser) = parser.filter(|p| !field.parsers.contains(p)) {
         field.parsers.push(parser);
@@ -161,8 +164,7 @@ fn json_paths(line: &[u8]) -> Option<BTreeMap<String, Vec<String>>> {
 
 fn walk(value: &Value, path: &mut Vec<String>, paths: &mut BTreeMap<String, Vec<String>>) {
     let Some(object) = value.as_object() else {
-        let name = path.iter().map(|key| label_of(key)).collect::<Vec<_>>().join("_");
-        paths.entry(name).or_insert_with(|| path.clone());
+        paths.entry(sanitize(&path.join("_"))).or_insert_with(|| path.clone());
         return;
     };
     if path.len() == JSON_DEPTH_MAX {
@@ -173,10 +175,6 @@ fn walk(value: &Value, path: &mut Vec<String>, paths: &mut BTreeMap<String, Vec<
         walk(value, path, paths);
         path.pop();
     }
-}
-
-fn label_of(key: &str) -> String {
-    key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
 }
 
 #[cfg(test)]
@@ -195,9 +193,10 @@ mod tests {
         ] {
             assert_eq!(FieldKind::of(value), kind, "{value}");
         }
-        let paths = json_paths(br#"{"a":{"b":{"c":1}},"with.dot":2}"#).unwrap();
+        let paths = json_paths(br#"{"a":{"b":{"c":1}},"with.dot":2,"9n":3}"#).unwrap();
         assert_eq!(paths["a_b_c"], ["a", "b", "c"]);
         assert_eq!(paths["with_dot"], ["with.dot"]);
+        assert_eq!(paths["_9n"], ["9n"]);
         assert!(json_paths(b"[1]").is_none() && json_paths(b"k=v").is_none());
     }
 }

@@ -8,20 +8,28 @@ use model::Labels;
 use rpc::queries::QueryResponse;
 use std::collections::HashMap;
 
+/// The encoding flag of a client that wants structured metadata and parsed labels apart from the stream's; other spellings
+/// are other flags.
+const CATEGORIZE_LABELS: &str = "categorize-labels";
+
 /// `{"status","warnings"?,"data":{"resultType","encodingFlags"?,"result","stats"}}` and a newline.
-pub fn query_response(response: &QueryResponse, categorize: bool) -> Vec<u8> {
+pub fn query_response(response: &QueryResponse, flags: &[&str]) -> Vec<u8> {
     let mut json = Json::default();
     json.raw("{\"status\":\"success\",");
     write_warnings(&mut json, &response.warnings);
     json.raw("\"data\":{\"resultType\":\"");
     match &response.value {
-        QueryValue::Streams(streams) if categorize => {
-            json.raw("streams\",\"encodingFlags\":[\"categorize-labels\"],\"result\":");
-            json.list('[', ']', streams, write_categorized);
-        }
         QueryValue::Streams(streams) => {
-            json.raw("streams\",\"result\":");
-            json.list('[', ']', merge_categories(streams), |json, (labels, entries)| write_merged(json, &labels, &entries));
+            json.raw("streams\",");
+            write_flags(&mut json, flags);
+            json.raw("\"result\":");
+            if flags.contains(&CATEGORIZE_LABELS) {
+                json.list('[', ']', streams, write_categorized);
+            } else {
+                json.list('[', ']', merge_categories(streams), |json, (labels, entries)| {
+                    write_merged(json, &labels, &entries)
+                });
+            }
         }
         QueryValue::Matrix(series) => {
             json.raw("matrix\",\"result\":");
@@ -40,6 +48,15 @@ pub fn query_response(response: &QueryResponse, categorize: bool) -> Vec<u8> {
     write_stats(&mut json, &response.stats);
     json.raw("}}\n");
     json.out
+}
+
+/// `"encodingFlags":[...],` when there are any: the flags that the client asked with, known or not.
+fn write_flags(json: &mut Json, flags: &[&str]) {
+    if !flags.is_empty() {
+        json.raw("\"encodingFlags\":");
+        json.list('[', ']', flags, |json, flag| json.string(flag));
+        json.raw(",");
+    }
 }
 
 /// `"warnings":[...],` when there are any.
@@ -150,10 +167,10 @@ mod tests {
     use super::*;
     use rpc::queries::QueryStats;
 
-    fn body(value: QueryValue, warnings: &[&str], categorize: bool) -> String {
+    fn body(value: QueryValue, warnings: &[&str], flags: &[&str]) -> String {
         let warnings = warnings.iter().map(|w| w.to_string()).collect();
         let response = QueryResponse { value, warnings, stats: QueryStats::default() };
-        let text = String::from_utf8(query_response(&response, categorize)).unwrap();
+        let text = String::from_utf8(query_response(&response, flags)).unwrap();
         text.split(",\"stats\"").next().unwrap().to_string()
     }
 
@@ -174,11 +191,15 @@ mod tests {
             entries: vec![entry(2, "two", &[("t", "1")], &[]), entry(1, "one<", &[], &[("p", "x")])],
         }];
         assert_eq!(
-            body(QueryValue::Streams(streams.clone()), &["w"], true),
+            body(QueryValue::Streams(streams.clone()), &["w"], &["categorize-labels"]),
             r#"{"status":"success","warnings":["w"],"data":{"resultType":"streams","encodingFlags":["categorize-labels"],"result":[{"stream":{"app":"a"},"values":[["2","two",{"structuredMetadata":{"t":"1"}}],["1","one\u003c",{"parsed":{"p":"x"}}]]}]"#
         );
         assert_eq!(
-            body(QueryValue::Streams(streams), &[], false),
+            body(QueryValue::Streams(vec![]), &[], &["Categorize-Labels"]),
+            r#"{"status":"success","data":{"resultType":"streams","encodingFlags":["Categorize-Labels"],"result":[]"#
+        );
+        assert_eq!(
+            body(QueryValue::Streams(streams), &[], &[]),
             r#"{"status":"success","data":{"resultType":"streams","result":[{"stream":{"app":"a","p":"x"},"values":[["1","one\u003c"]]},{"stream":{"app":"a","t":"1"},"values":[["2","two"]]}]"#
         );
     }

@@ -11,8 +11,8 @@ use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use logql::parse::{self, Breadth};
-use model::{Error, Matcher, Result, TenantId, TimeRange};
-use rpc::queries::{MetadataRequest, QueryRequest, QueryTime};
+use model::{Error, Matcher, Result, TimeRange};
+use rpc::queries::{MetadataRequest, QueryRequest, QueryTime, Tenants};
 
 /// Loki's media type of a query's answer, capitals included.
 const JSON_TYPE: &str = "application/json; charset=UTF-8";
@@ -25,14 +25,14 @@ pub fn json_response(body: Vec<u8>) -> Response {
 
 impl ReadApi {
     /// The tenants of a read and its parameters.
-    pub async fn read(&self, request: Request<Body>) -> std::result::Result<(Vec<TenantId>, Params), ApiError> {
+    pub async fn read(&self, request: Request<Body>) -> std::result::Result<(Tenants, Params), ApiError> {
         let tenants = tenants(request.headers(), self.auth_enabled).map_err(ApiError::ingest)?;
         let params = Params::read(request).await.map_err(ApiError::query)?;
         Ok((tenants, params))
     }
 
     /// Runs `query` as the parameters say.
-    pub async fn run(&self, tenants: &[TenantId], params: &Params, time: QueryTime, query: String) -> Result<Vec<u8>> {
+    pub async fn run(&self, tenants: &Tenants, params: &Params, time: QueryTime, query: String) -> Result<Vec<u8>> {
         let request = QueryRequest {
             query,
             time,
@@ -41,7 +41,7 @@ impl ReadApi {
             partial_series: params.from_drilldown(),
         };
         let response = self.queries.query(tenants, request).await?;
-        Ok(query_response(&response, params.categorize_labels()))
+        Ok(query_response(&response, &params.encoding_flags()))
     }
 }
 
@@ -86,7 +86,7 @@ pub async fn label_values(State(api): State<ReadApi>, Path(name): Path<String>, 
 /// Label names, or the values of `name`, as the parameters say.
 pub async fn label_strings(
     api: &ReadApi,
-    tenants: &[TenantId],
+    tenants: &Tenants,
     params: &Params,
     name: Option<String>,
 ) -> Result<(Vec<String>, Vec<String>)> {

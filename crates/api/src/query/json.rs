@@ -1,5 +1,6 @@
 //! JSON written in the member order that Grafana's streaming parser needs, into one buffer.
 
+use logql::pipeline::labels::go_text;
 use model::Labels;
 
 /// Appends JSON to a buffer. The caller writes the punctuation between values.
@@ -23,9 +24,9 @@ impl Json {
         self.escaped(text, false);
     }
 
-    /// A log line: bytes that are no UTF-8 become U+FFFD, and `<`, `>`, `&` are escaped as Go does.
+    /// A log line: each byte that is no UTF-8 becomes a U+FFFD, and `<`, `>`, `&` are escaped as Go does.
     pub fn line(&mut self, line: &[u8]) {
-        self.escaped(&String::from_utf8_lossy(line), true);
+        self.escaped(&go_text(line), true);
     }
 
     fn escaped(&mut self, text: &str, html: bool) {
@@ -71,7 +72,13 @@ impl Json {
     }
 
     /// `items` between brackets, with commas.
-    pub fn list<T>(&mut self, open: char, close: char, items: impl IntoIterator<Item = T>, mut one: impl FnMut(&mut Self, T)) {
+    pub fn list<T>(
+        &mut self,
+        open: char,
+        close: char,
+        items: impl IntoIterator<Item = T>,
+        mut one: impl FnMut(&mut Self, T),
+    ) {
         self.out.push(open as u8);
         for (i, item) in items.into_iter().enumerate() {
             if i > 0 {
@@ -100,7 +107,7 @@ mod tests {
             assert_eq!(String::from_utf8(json.out).unwrap(), expected);
         }
         let mut json = Json::default();
-        json.line(b"\xff!");
-        assert_eq!(json.out, "\"\u{fffd}!\"".as_bytes());
+        json.line(b"\xe2\x82!");
+        assert_eq!(json.out, "\"\u{fffd}\u{fffd}!\"".as_bytes());
     }
 }

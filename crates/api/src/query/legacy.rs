@@ -11,8 +11,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::Request;
 use logql::value::QueryValue;
-use model::{Error, Result, TenantId};
-use rpc::queries::{QueryRequest, QueryResponse, QueryTime};
+use model::{Error, Result};
+use rpc::queries::{QueryRequest, QueryResponse, QueryTime, Tenants};
 
 pub async fn query(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
@@ -46,10 +46,14 @@ pub async fn query(State(api): State<ReadApi>, request: Request<Body>) -> Answer
     Ok(json_response(json.out))
 }
 
-async fn run(api: &ReadApi, tenants: &[TenantId], params: &Params) -> Result<QueryResponse> {
+async fn run(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<QueryResponse> {
     let range = params.ordered_range(api.clock.now_ns())?;
-    let time =
-        QueryTime::Range { start_ns: range.start_ns, end_ns: range.end_ns, step_ns: params.step(range)?, interval_ns: 0 };
+    let time = QueryTime::Range {
+        start_ns: range.start_ns,
+        end_ns: range.end_ns,
+        step_ns: params.step(range)?,
+        interval_ns: 0,
+    };
     let request = QueryRequest {
         query: with_regexp(params),
         time,

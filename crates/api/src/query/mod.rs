@@ -30,7 +30,6 @@ pub struct ReadApi {
 
 /// The read routes. Every one takes GET and POST, parameters in the query string, in a form body, or in both.
 pub fn router(api: ReadApi) -> Router {
-
     Router::new()
         .route("/loki/api/v1/query_range", get(handlers::query_range).post(handlers::query_range))
         .route("/loki/api/v1/query", get(handlers::query).post(handlers::query))

@@ -23,7 +23,7 @@ pub struct Params {
 impl Params {
     pub async fn read(request: Request<Body>) -> Result<Self> {
         let (parts, body) = request.into_parts();
-        let mut pairs = decode_form(parts.uri.query().unwrap_or(""));
+        let mut pairs = decode_form(parts.uri.query().unwrap_or(""), "query")?;
         let is_form = parts
             .headers
             .get(header::CONTENT_TYPE)
@@ -33,7 +33,7 @@ impl Params {
             let bytes = to_bytes(body, FORM_BYTES_MAX)
                 .await
                 .map_err(|_| Error::too_large(format!("request body too large, limit: {FORM_BYTES_MAX} bytes")))?;
-            let mut form = decode_form(&String::from_utf8_lossy(&bytes));
+            let mut form = decode_form(&String::from_utf8_lossy(&bytes), "POST form")?;
             form.append(&mut pairs);
             pairs = form;
         }
@@ -80,9 +80,8 @@ impl Params {
     /// A positive integer parameter.
     pub fn positive(&self, name: &str, default: u32) -> Result<u32> {
         let Some(text) = self.get(name) else { return Ok(default) };
-        let n: i64 = text
-            .parse()
-            .map_err(|_| Error::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax")))?;
+        let n: i64 =
+            text.parse().map_err(|_| Error::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax")))?;
         if n <= 0 {
             return Err(Error::invalid("limit must be a positive value"));
         }
@@ -131,12 +130,14 @@ impl Params {
         Ok(QueryTime::Instant { time_ns })
     }
 
-    /// Whether the client wants labels by category.
-    pub fn categorize_labels(&self) -> bool {
-        self.headers
-            .get("X-Loki-Response-Encoding-Flags")
-            .and_then(|v| v.to_str().ok())
-            .is_some_and(|v| v.split(',').any(|flag| flag.trim() == "categorize-labels"))
+    /// How the client wants an answer of streams to be written, sorted, each flag once; flags unknown to this process are
+    /// among them, since Loki names all of them in the answer.
+    pub fn encoding_flags(&self) -> Vec<&str> {
+        let header = self.headers.get("X-Loki-Response-Encoding-Flags").and_then(|v| v.to_str().ok()).unwrap_or("");
+        let mut flags: Vec<&str> = header.split(',').map(str::trim).filter(|flag| !flag.is_empty()).collect();
+        flags.sort_unstable();
+        flags.dedup();
+        flags
     }
 
     /// Whether Logs Drilldown asks: it takes a partial answer where others get an error.
@@ -151,15 +152,17 @@ fn step_ns_of(text: &str) -> Result<i64> {
     step_ns(text)
 }
 
-/// Decodes `application/x-www-form-urlencoded`; what is no valid escape stays as it is.
-fn decode_form(text: &str) -> Vec<(String, String)> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        })
-        .collect()
+/// Decodes `application/x-www-form-urlencoded`; what is no valid escape stays as it is. A bare semicolon was a separator
+/// once and is refused, as Go does, since a client that means it so would get another query than it asked.
+fn decode_form(text: &str, place: &str) -> Result<Vec<(String, String)>> {
+    if text.contains(';') {
+        return Err(Error::invalid(format!("invalid semicolon separator in {place}")));
+    }
+    let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(name), decode(value))
+    });
+    Ok(pairs.collect())
 }
 
 fn decode(text: &str) -> String {
@@ -188,8 +191,11 @@ mod tests {
 
     #[test]
     fn forms_are_decoded() {
-        let pairs = decode_form("query=%7Ba%3D%22b+c%22%7D&match[]=x&match%5B%5D=y&bad=%zz&empty=");
+        let pairs = decode_form("query=%7Ba%3D%22b+c%22%7D&match[]=x&match%5B%5D=y&bad=%zz&empty=", "query").unwrap();
         let expected = [("query", "{a=\"b c\"}"), ("match[]", "x"), ("match[]", "y"), ("bad", "%zz"), ("empty", "")];
         assert_eq!(pairs, expected.map(|(n, v)| (n.to_string(), v.to_string())));
+        let refused = decode_form("query=a;limit=1", "query").unwrap_err();
+        assert_eq!(refused.message, "invalid semicolon separator in query");
+        assert_eq!(decode_form("query=a%3Bb", "query").unwrap()[0].1, "a;b");
     }
 }

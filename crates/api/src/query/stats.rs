@@ -5,16 +5,8 @@ use super::json::Json;
 use rpc::queries::QueryStats;
 
 /// The caches that Loki reports; this process answers without them, so all counters are zero.
-const CACHES: [&str; 8] = [
-    "chunk",
-    "index",
-    "result",
-    "statsResult",
-    "volumeResult",
-    "seriesResult",
-    "labelResult",
-    "instantMetricResult",
-];
+const CACHES: [&str; 8] =
+    ["chunk", "index", "result", "statsResult", "volumeResult", "seriesResult", "labelResult", "instantMetricResult"];
 
 pub fn write_stats(json: &mut Json, s: &QueryStats) {
     let seconds = s.exec_time.as_secs_f64();

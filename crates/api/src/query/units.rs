@@ -8,7 +8,9 @@ const NANOS_PER_SECOND: f64 = 1e9;
 /// Integer nanoseconds; an integer of at most 10 digits or a number with a point is seconds; else RFC 3339.
 pub fn time_ns(name: &str, text: &str) -> Result<i64> {
     let bad = || {
-        Error::invalid(format!("could not parse '{name}' parameter: strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+        Error::invalid(format!(
+            "could not parse '{name}' parameter: strconv.ParseInt: parsing \"{text}\": invalid syntax"
+        ))
     };
     if text.contains('.') && is_float(text) {
         let seconds: f64 = text.parse().map_err(|_| bad())?;
@@ -49,7 +51,9 @@ pub fn step_ns(text: &str) -> Result<i64> {
 
 fn go_float(text: &str) -> Option<f64> {
     let plain = text.strip_prefix(['+', '-']).unwrap_or(text).to_ascii_lowercase();
-    if plain.starts_with(|c: char| c.is_ascii_digit() || c == '.') || ["nan", "inf", "infinity"].contains(&plain.as_str()) {
+    if plain.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        || ["nan", "inf", "infinity"].contains(&plain.as_str())
+    {
         return text.parse().ok();
     }
     None
@@ -85,7 +89,9 @@ mod tests {
 
     #[test]
     fn steps_and_durations() {
-        for (text, ns) in [("15000ms", 15e9), ("15", 15e9), ("2.5", 2.5e9), ("1m0s", 60e9), ("1h30m", 5400e9), ("-5", -5e9)] {
+        for (text, ns) in
+            [("15000ms", 15e9), ("15", 15e9), ("2.5", 2.5e9), ("1m0s", 60e9), ("1h30m", 5400e9), ("-5", -5e9)]
+        {
             assert_eq!(step_ns(text), Ok(ns as i64), "{text}");
         }
         for (text, message) in [

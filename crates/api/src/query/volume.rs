@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use logql::parse::{Breadth, parse_selector};
-use model::{Error, Kind, Labels, Result, TenantId, TimeRange};
-use rpc::queries::VolumeRequest;
+use model::{Error, Kind, Labels, Result, TimeRange};
+use rpc::queries::{Tenants, VolumeRequest};
 use std::collections::HashMap;
 
 /// Windows that one volume_range may have: each is a look-up in the index.
@@ -53,7 +53,7 @@ pub async fn volume_range(State(api): State<ReadApi>, request: Request<Body>) ->
 type Points = Vec<(i64, u64)>;
 
 /// The volumes of the windows between multiples of the step, each named by its last millisecond; groups by size.
-async fn windows(api: &ReadApi, tenants: &[TenantId], params: &Params) -> Result<(Vec<(Labels, Points)>, Vec<String>)> {
+async fn windows(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Vec<(Labels, Points)>, Vec<String>)> {
     let whole = volume_request(api, tenants, params)?;
     let step = params.step(whole.range)?;
     if (whole.range.end_ns - whole.range.start_ns) / step > WINDOWS_MAX {
@@ -89,8 +89,8 @@ async fn windows(api: &ReadApi, tenants: &[TenantId], params: &Params) -> Result
     Ok((sorted, warnings))
 }
 
-fn volume_request(api: &ReadApi, tenants: &[TenantId], params: &Params) -> Result<VolumeRequest> {
-    let limits: Vec<_> = tenants.iter().map(|t| api.limits.tenant(t)).collect();
+fn volume_request(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<VolumeRequest> {
+    let limits: Vec<_> = tenants.ids.iter().map(|t| api.limits.tenant(t)).collect();
     if limits.iter().any(|l| !l.volume_enabled) {
         return Err(Error::new(Kind::NotFound, "not found"));
     }
@@ -101,7 +101,13 @@ fn volume_request(api: &ReadApi, tenants: &[TenantId], params: &Params) -> Resul
         Some(_) => return Err(Error::invalid("invalid aggregation option")),
     };
     let target_labels = params.get("targetLabels").map_or(vec![], |csv| csv.split(',').map(str::to_string).collect());
-    Ok(VolumeRequest { matchers: parse_selector(params.query(), Breadth::Any)?, range, limit: params.limit()?, target_labels, by_label_name })
+    Ok(VolumeRequest {
+        matchers: parse_selector(params.query(), Breadth::Any)?,
+        range,
+        limit: params.limit()?,
+        target_labels,
+        by_label_name,
+    })
 }
 
 fn start(kind: &str, warnings: &[String]) -> Json {

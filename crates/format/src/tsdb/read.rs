@@ -85,6 +85,12 @@ impl<B: AsRef<[u8]>> Index<B> {
     pub fn overlaps(&self, from_ms: i64, through_ms: i64) -> bool {
         self.toc.from_ms < through_ms && self.toc.through_ms >= from_ms
     }
+    /// The checksum of the table of contents: a part of the names that Loki's compactor gives. It covers offsets and
+    /// bounds only, so files of different content may share it.
+    pub fn toc_checksum(&self) -> u32 {
+        let bytes = self.bytes.as_ref();
+        bytes.last_chunk::<4>().map_or(0, |crc| u32::from_be_bytes(*crc))
+    }
     /// The bytes of the file.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.as_ref()

@@ -21,7 +21,7 @@ const ENTRY_BYTES: usize = 256;
 pub(crate) fn evaluate(log: &LogExpr, params: &Params, context: &Context<'_>) -> Result<Vec<LogStream>> {
     let Time::Range { start_ns, end_ns, .. } = params.time else { return Err(errors::log_query_as_instant()) };
     let range = TimeRange::new(start_ns, end_ns);
-    let pipeline = Pipeline::compile(&log.stages, &Hints::default())?;
+    let pipeline = Pipeline::compile(&log.stages, &Hints { now_ns: params.now_ns, ..Hints::default() })?;
     if range.is_empty() || params.limit == 0 {
         return Ok(Vec::new());
     }

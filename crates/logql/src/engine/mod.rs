@@ -40,6 +40,8 @@ pub struct Params {
     pub direction: Direction,
     /// Entries of a log query are at least this far apart; 0 is off.
     pub interval_ns: i64,
+    /// What the template function `now` answers, in nanoseconds since the epoch.
+    pub now_ns: i64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +57,7 @@ pub(crate) struct Context<'a> {
     pub source: &'a dyn Source,
     pub limits: &'a EngineLimits,
     pub grid: Grid,
+    pub now_ns: i64,
     pub tally: RefCell<Tally>,
 }
 
@@ -62,7 +65,7 @@ pub(crate) struct Context<'a> {
 pub fn run(expr: &Expr, params: &Params, source: &dyn Source, limits: &EngineLimits) -> Result<Outcome> {
     limits.check_expr(expr)?;
     let grid = grid_of(expr, params, limits)?;
-    let context = Context { source, limits, grid, tally: RefCell::default() };
+    let context = Context { source, limits, grid, now_ns: params.now_ns, tally: RefCell::default() };
     let value = match expr {
         Expr::Log(log) => QueryValue::Streams(logs::evaluate(log, params, &context)?),
         Expr::Metric(metric) => eval::evaluate(metric, params.time, &context)?,

@@ -6,6 +6,9 @@ use model::{Direction, Labels};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+/// What `now` answers: any time after the recorded data, as when the answers were recorded (2026-11-20).
+const RECORDED_NS: i64 = 1_795_132_800_000_000_000;
+
 pub struct Request {
     pub query: String,
     pub params: Params,
@@ -41,6 +44,7 @@ pub fn request(case: &Value) -> Option<Request> {
             limit: params.get("limit").map_or(Some(100), |l| l.parse().ok().filter(|l| *l > 0))?,
             direction,
             interval_ns: params.get("interval").map_or(Some(0), |i| span_ns(i))?,
+            now_ns: RECORDED_NS,
         },
         tenant: headers["X-Scope-OrgID"].as_str()?.to_string(),
         categorize: headers["X-Loki-Response-Encoding-Flags"] == "categorize-labels",

@@ -10,13 +10,14 @@ use std::time::Duration;
 /// Where everything local lives when nobody says where.
 const DATA_DIR: &str = "data";
 
-/// Loki's default, when a file describes a cluster and does not say.
+/// Loki's default, where there are so many members.
 const REPLICATION_FACTOR: usize = 3;
 
 pub fn derive(settings: &mut Settings, has_file: bool) -> Result<(), String> {
     settings.auth_enabled.get_or_insert(has_file);
     let replicas = settings.common.replication_factor.or(settings.ingester.lifecycler.ring.replication_factor);
-    let replicas = replicas.unwrap_or(if has_file { REPLICATION_FACTOR } else { 1 });
+    let members = settings.common.ring.static_members.len().max(1);
+    let replicas = replicas.unwrap_or(REPLICATION_FACTOR.min(members));
     settings.common.replication_factor = Some(replicas);
     settings.ingester.lifecycler.ring.replication_factor = Some(replicas);
     directories(settings);

@@ -13,8 +13,8 @@ settings! {
     pub struct Distributor {
         /// Bytes of a push as sent.
         pub max_recv_msg_size: u64 = 100 << 20,
-        /// Bytes of a push when decompressed.
-        pub max_decompressed_size: u64 = 5000 << 20,
+        /// Bytes of a push when decompressed. Loki's default of 5000 MiB is no bound.
+        pub max_decompressed_size: u64 = 64 << 20,
         pub otlp_config: GlobalOtlp = GlobalOtlp::default(),
     }
 

@@ -1,8 +1,10 @@
-//! The read path of a process: the querier behind the query API.
+//! The read path of a process: the querier behind the query API, and the limits that a tenant may read.
 
 use super::ring::IngesterRing;
 use super::stores::Stores;
 use crate::node::{Base, Parts};
+use crate::admin::VERSION;
+use api::limits::LimitsApi;
 use api::query::ReadApi;
 use api::tail::TailApi;
 use querier::querier::Querier;
@@ -23,7 +25,8 @@ pub fn querier(base: &Base, stores: &Stores, reader: Arc<IndexReader>, ring: Arc
         multi_tenant_queries_enabled: own.multi_tenant_queries_enabled,
         ..Settings::default()
     };
-    let querier = Arc::new(Querier::new(stored, base.limits.clone(), base.memory.clone(), settings));
+    let querier =
+        Arc::new(Querier::new(stored, base.limits.clone(), base.memory.clone(), base.clock.clone(), settings));
     tails(base, querier.clone(), ring, parts);
     let api = ReadApi {
         queries: querier,
@@ -31,7 +34,13 @@ pub fn querier(base: &Base, stores: &Stores, reader: Arc<IndexReader>, ring: Arc
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         clock: base.clock.clone(),
     };
-    parts.http = std::mem::take(&mut parts.http).merge(api::query::router(api));
+    let limits = LimitsApi {
+        limits: base.limits.clone(),
+        auth_enabled: api.auth_enabled,
+        pattern_ingester_enabled: base.settings.pattern_ingester.enabled,
+        version: VERSION,
+    };
+    parts.http = std::mem::take(&mut parts.http).merge(api::query::router(api)).merge(api::limits::router(limits));
     base.services.add("querier").running();
 }
 

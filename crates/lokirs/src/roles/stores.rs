@@ -10,12 +10,17 @@ use model::Layout;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::chunks::{ChunkMetrics, ChunkStore, ChunkStoreSettings};
 use storage::index::{IndexMetrics, IndexReader, IndexSettings, IndexShipper, Places, Uploader};
 use storage::objects::{
     AzureSettings, Backoff, FilesystemSettings, GcsSettings, ObjectMetrics, ObjectSettings, Objects, Place, S3Settings,
     Secret, SseSettings, open,
 };
+
+/// How long a listing of an index table is believed. A stopping ingester answers for a little longer than this after it
+/// has shipped its index, so that no reader misses what it held.
+pub const RESYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where everything is stored.
 pub struct Stores {
@@ -59,7 +64,7 @@ impl Stores {
         let defaults = IndexSettings::default();
         let settings = IndexSettings {
             cache_dir: shipper.cache_location.clone().into(),
-            resync_interval: shipper.resync_interval.min(defaults.resync_interval),
+            resync_interval: shipper.resync_interval.min(RESYNC_INTERVAL),
             ..defaults
         };
         let reader = IndexReader::new(self.places.clone(), &settings, base.clock.clone(), self.index_metrics.clone());

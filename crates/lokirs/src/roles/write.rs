@@ -1,7 +1,7 @@
 //! The write path of a process: ingester and distributor.
 
 use super::ring::IngesterRing;
-use super::stores::Stores;
+use super::stores::{RESYNC_INTERVAL, Stores};
 use crate::node::{Base, Parts};
 use api::push::{BodyLimits, PushApi};
 use async_trait::async_trait;
@@ -46,6 +46,7 @@ pub async fn ingester(
     reader: Option<Arc<IndexReader>>,
     parts: &mut Parts,
 ) -> Result<Arc<Ingester>, String> {
+    let has_reader = reader.is_some();
     let members = base.members.clone();
     let replication = base.settings.common.replication_factor.unwrap_or(1);
     let share = move || share_of_streams(members.playing("ingester").len(), replication);
@@ -69,9 +70,13 @@ pub async fn ingester(
     });
     parts.grpc = rpc::wire::ingester_server(ingester.clone());
     let stopping = ingester.clone();
+    let alone = has_reader && base.members.all().len() < 2;
     parts.on_stop("ingester", async move {
         if let Err(e) = stopping.shutdown(true).await {
             tracing::error!(error = %e, "the ingester stopped with an error");
+        }
+        if !alone {
+            tokio::time::sleep(2 * RESYNC_INTERVAL).await;
         }
     });
     Ok(ingester)

@@ -92,7 +92,12 @@ impl Places {
         Self::new(schema, stores)
     }
 
-    fn objects(&self, period: &Period) -> &Objects {
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The bucket that holds index and chunks of `period`, which must be one of the schema's.
+    pub fn objects(&self, period: &Period) -> &Objects {
         self.stores.get(&period.object_store).expect("the constructor saw a store for every period")
     }
 }

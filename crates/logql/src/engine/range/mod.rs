@@ -53,7 +53,7 @@ pub(crate) fn evaluate(
 ) -> Result<Vec<StepSeries>> {
     let windows = Windows { grid: context.grid, range_ns: range.range.window_ns, offset_ns: range.range.offset_ns };
     let seconds = range.range.window_ns as f64 / 1e9;
-    let leaf = leaf(range, outer, windows)?;
+    let leaf = leaf(range, outer, windows, context.now_ns)?;
     match (range.op, &range.range.unwrap) {
         (RangeOp::Count, _) => leaf.run::<Count>(context, |p| p.slide(|c| c.0 as f64)),
         (RangeOp::Rate, None) => leaf.run::<Count>(context, |p| p.slide(|c| c.0 as f64 / seconds)),
@@ -82,7 +82,7 @@ pub(crate) fn evaluate(
     }
 }
 
-fn leaf<'a>(range: &'a RangeAggregation, outer: Option<Outer<'_>>, windows: Windows) -> Result<Leaf<'a>> {
+fn leaf<'a>(range: &'a RangeAggregation, outer: Option<Outer<'_>>, windows: Windows, now_ns: i64) -> Result<Leaf<'a>> {
     let grouping = match (&range.grouping, outer, range.op) {
         (Some(own), ..) => Some(own.clone()),
         (None, Some(outer), _) => Some(outer.grouping.clone()),
@@ -91,7 +91,8 @@ fn leaf<'a>(range: &'a RangeAggregation, outer: Option<Outer<'_>>, windows: Wind
     };
     let narrows_parsing = outer.is_none_or(|o| o.narrows_parsing) && range.op != RangeOp::Absent;
     let log = &range.range;
-    let hints = Hints::for_samples(&log.log.stages, log.unwrap.as_ref(), grouping.as_ref().filter(|_| narrows_parsing));
+    let narrowing = grouping.as_ref().filter(|_| narrows_parsing);
+    let hints = Hints { now_ns, ..Hints::for_samples(&log.log.stages, log.unwrap.as_ref(), narrowing) };
     let value = match range.op {
         RangeOp::BytesOver | RangeOp::BytesRate => ValueOf::LineBytes,
         _ => ValueOf::One,

@@ -1,0 +1,79 @@
+//! What the compactor counts, under Loki's names where the meaning is the same.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// How a round over all tables ended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct StatusLabel {
+    pub(crate) status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct UserLabel {
+    pub(crate) user: String,
+}
+
+/// Cloning shares the counts. Counters get their `_total` from the exposition.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    pub(crate) rounds: Family<StatusLabel, Counter>,
+    pub(crate) last_success_seconds: Gauge,
+    pub(crate) table_failures: Counter,
+    pub(crate) retention_failures: Counter,
+    pub(crate) chunks_marked: Counter,
+    pub(crate) chunks_deleted: Counter,
+    pub(crate) chunks_kept: Counter,
+    pub(crate) chunks_rewritten: Counter,
+    pub(crate) lines_deleted: Family<UserLabel, Counter>,
+    pub(crate) requests_received: Family<UserLabel, Counter>,
+    pub(crate) requests_processed: Family<UserLabel, Counter>,
+    pub(crate) requests_pending: Gauge,
+    pub(crate) requests_pending_age_seconds: Gauge,
+}
+
+impl Metrics {
+    pub fn register(registry: &mut Registry) -> Metrics {
+        let m = Metrics::default();
+        registry.register("loki_boltdb_shipper_compact_tables_operation", "Rounds over all tables", m.rounds.clone());
+        registry.register(
+            "loki_boltdb_shipper_compact_tables_operation_last_successful_run_timestamp_seconds",
+            "When the last round ended without an error",
+            m.last_success_seconds.clone(),
+        );
+        let mut add = |name: &str, help: &str, counter: &Counter| {
+            registry.register(format!("loki_compactor_{name}"), help, counter.clone());
+        };
+        add("table_failures", "Tables that a round had to leave as they are", &m.table_failures);
+        add("retention_failures", "Tenants whose retention rules cannot be read, once a round", &m.retention_failures);
+        add("chunks_marked", "Chunks whose index rows were removed", &m.chunks_marked);
+        add("chunks_deleted", "Chunks deleted after the delay", &m.chunks_deleted);
+        add("chunks_kept", "Marked chunks not deleted as some table may list them, once a round", &m.chunks_kept);
+        add("chunks_rewritten", "Chunks written anew without deleted lines", &m.chunks_rewritten);
+        registry.register("loki_compactor_deleted_lines", "Lines deleted out of chunks", m.lines_deleted.clone());
+        registry.register(
+            "loki_compactor_delete_requests_received",
+            "Delete requests taken",
+            m.requests_received.clone(),
+        );
+        registry.register(
+            "loki_compactor_delete_requests_processed",
+            "Delete requests carried out",
+            m.requests_processed.clone(),
+        );
+        registry.register(
+            "loki_compactor_pending_delete_requests_count",
+            "Delete requests not yet carried out",
+            m.requests_pending.clone(),
+        );
+        registry.register(
+            "loki_compactor_oldest_pending_delete_request_age_seconds",
+            "Age of the oldest of them",
+            m.requests_pending_age_seconds.clone(),
+        );
+        m
+    }
+}

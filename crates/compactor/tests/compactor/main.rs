@@ -1,0 +1,6 @@
+//! The compactor on copies of buckets that Loki wrote.
+
+mod bucket;
+mod compaction;
+mod deletes;
+mod retention;
