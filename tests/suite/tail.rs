@@ -130,7 +130,10 @@ async fn a_tail_follows_an_ingester_of_another_process_over_its_restart() {
         loop {
             pushed += 1;
             let line = (now_ns(), format!("line {pushed}"));
-            assert_eq!(write.client().push(&[("app", "far"), ("s", "0")], std::slice::from_ref(&line)).await, Some(204));
+            assert_eq!(
+                write.client().push(&[("app", "far"), ("s", "0")], std::slice::from_ref(&line)).await,
+                Some(204)
+            );
             let read = tokio::time::timeout(Duration::from_secs(2), entries(&mut socket, 1)).await;
             if let Ok(entries) = read {
                 assert_eq!(entries, [("0".to_string(), line.0, line.1)]);

@@ -4,6 +4,7 @@
 mod frame;
 
 use crate::error::ApiError;
+use crate::query::encode::CATEGORIZE_LABELS;
 use crate::query::params::Params;
 use crate::tenant::tenant;
 use axum::Router;
@@ -79,7 +80,7 @@ async fn open(api: TailApi, request: Request<Body>, legacy: bool) -> Result<Resp
     };
     let shape = match legacy {
         true => Shape::Legacy,
-        false if params.categorize_labels() => Shape::Categorized,
+        false if params.encoding_flags().contains(&CATEGORIZE_LABELS) => Shape::Categorized,
         false => Shape::Merged { with_metadata: !log.stages.is_empty() },
     };
     let frames = api.tails.tail(&tenant, request).await.map_err(ApiError::query)?;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// The encoding flag of a client that wants structured metadata and parsed labels apart from the stream's; other spellings
 /// are other flags.
-const CATEGORIZE_LABELS: &str = "categorize-labels";
+pub const CATEGORIZE_LABELS: &str = "categorize-labels";
 
 /// `{"status","warnings"?,"data":{"resultType","encodingFlags"?,"result","stats"}}` and a newline.
 pub fn query_response(response: &QueryResponse, flags: &[&str]) -> Vec<u8> {
