@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The file that all processes of a cluster share; the bucket is a directory that all of them see.
-fn config(shared: &Path, ingester_grpc_port: u16) -> String {
+pub fn config(shared: &Path, ingester_grpc_port: u16) -> String {
     format!(
         r#"
 auth_enabled: false

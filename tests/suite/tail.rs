@@ -2,6 +2,7 @@
 
 use crate::client::{encode, now_ns};
 use crate::process::Node;
+use crate::roles;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::time::Duration;
@@ -108,6 +109,39 @@ async fn every_pushed_line_arrives_once_and_in_order() {
     assert_eq!((code, text.as_str()), (CloseCode::Away, "the server is stopping"));
     drop((socket, quiet));
     stopping.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_follows_an_ingester_of_another_process_over_its_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let [write, read] = ["write", "read"].map(|t| Node::new(&dir.path().join(t)).arg(format!("-target={t}")));
+    let shared = roles::config(dir.path(), write.grpc_port);
+    let (mut write, mut read) = (write.config(&shared), read.config(&shared));
+    write.start().await;
+    read.start().await;
+    let mut socket = tail(&read, &format!("query={}", encode("{app=\"far\"} |= \"line\""))).await;
+    let mut pushed = 0;
+    // What is pushed before the ingester is followed again is not told: lines are pushed until one comes through.
+    for restart in [false, true] {
+        if restart {
+            write.kill();
+            write.start().await;
+        }
+        loop {
+            pushed += 1;
+            let line = (now_ns(), format!("line {pushed}"));
+            assert_eq!(
+                write.client().push(&[("app", "far"), ("s", "0")], std::slice::from_ref(&line)).await,
+                Some(204)
+            );
+            let read = tokio::time::timeout(Duration::from_secs(2), entries(&mut socket, 1)).await;
+            if let Ok(entries) = read {
+                assert_eq!(entries, [("0".to_string(), line.0, line.1)]);
+                break;
+            }
+            assert!(restart && pushed < 10, "line {pushed} did not arrive");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

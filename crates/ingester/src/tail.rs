@@ -42,7 +42,7 @@ pub struct Tails {
 struct Tail {
     matchers: Vec<Matcher>,
     shard: Option<Shard>,
-    /// By number of the stream, which is its own as long as the stream is in memory.
+    /// By fingerprint, which within a tenant is of one stream.
     matched: Mutex<HashMap<u64, bool>>,
     queue: Mutex<Queue>,
     /// Something waits, or the tail is closed.

@@ -10,7 +10,7 @@ use querier::source::Ingesters;
 use querier::tail::Tailer;
 use rpc::ingester::{DroppedEntries, Ingester, RecentBlock, RecentStream, Tailed};
 use rpc::queries::{
-    Answer, IndexStats, MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, QueryTime, Volume,
+    Answer, IndexStats, MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, QueryTime, Tenants, Volume,
     VolumeRequest,
 };
 use rpc::tail::{TailFrame, TailRequest, Tails};
@@ -35,23 +35,23 @@ struct History(Vec<LogStream>);
 
 #[async_trait]
 impl Queries for History {
-    async fn query(&self, _: &[TenantId], request: QueryRequest) -> Result<QueryResponse> {
+    async fn query(&self, _: &Tenants, request: QueryRequest) -> Result<QueryResponse> {
         let QueryTime::Range { start_ns, end_ns, .. } = request.time else { panic!("a range") };
         assert!(start_ns == NOW - 100 && end_ns > NOW, "{:?}", request.time);
         assert_eq!(request.direction, model::Direction::Backward);
         let value = QueryValue::Streams(self.0.clone());
         Ok(QueryResponse { value, warnings: vec![], stats: QueryStats::default() })
     }
-    async fn labels(&self, _: &[TenantId], _: MetadataRequest, _: Option<String>) -> Result<Answer<Vec<String>>> {
+    async fn labels(&self, _: &Tenants, _: MetadataRequest, _: Option<String>) -> Result<Answer<Vec<String>>> {
         Err(Error::internal("not asked"))
     }
-    async fn series(&self, _: &[TenantId], _: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
+    async fn series(&self, _: &Tenants, _: MetadataRequest) -> Result<Answer<Vec<Labels>>> {
         Err(Error::internal("not asked"))
     }
-    async fn stats(&self, _: &[TenantId], _: MetadataRequest) -> Result<Answer<IndexStats>> {
+    async fn stats(&self, _: &Tenants, _: MetadataRequest) -> Result<Answer<IndexStats>> {
         Err(Error::internal("not asked"))
     }
-    async fn volume(&self, _: &[TenantId], _: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
+    async fn volume(&self, _: &Tenants, _: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
         Err(Error::internal("not asked"))
     }
 }

@@ -145,7 +145,7 @@ impl Tail {
     }
 
     async fn read_history(&mut self, queries: &dyn Queries, request: QueryRequest) -> Result<()> {
-        let answer = queries.query(std::slice::from_ref(&self.tenant), request).await?;
+        let answer = queries.query(&self.tenant.clone().into(), request).await?;
         let QueryValue::Streams(streams) = answer.value else { return Ok(()) };
         let mut entries = vec![];
         for stream in streams {
