@@ -1,6 +1,8 @@
 //! The suite: the real binary, started as a user starts it, pushed to, queried, killed and restarted.
 //! Each module is one promise.
 
+#![allow(clippy::disallowed_methods, reason = "the suite is a client: real time, and tasks that a test joins")]
+
 mod client;
 mod conformance;
 mod crash;

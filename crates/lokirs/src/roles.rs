@@ -1,5 +1,6 @@
 //! Which roles a process plays, and what each needs of the others: built bottom up, what is called before its caller.
 
+mod compactor;
 mod read;
 mod ring;
 mod stores;
@@ -32,7 +33,10 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
         let rules = RulesApi { auth_enabled: base.settings.auth_enabled.unwrap_or(true) };
         parts.http = std::mem::take(&mut parts.http).merge(api::rules::router(rules));
     }
-    for role in [Role::IndexGateway, Role::QueryScheduler, Role::QueryFrontend, Role::Compactor, Role::Ruler] {
+    if roles.contains(&Role::Compactor) {
+        compactor::compactor(base, &stores, parts)?;
+    }
+    for role in [Role::IndexGateway, Role::QueryScheduler, Role::QueryFrontend, Role::Ruler] {
         if roles.contains(&role) {
             base.services.add(role.name()).running();
         }

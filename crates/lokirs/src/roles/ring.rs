@@ -21,8 +21,11 @@ pub struct IngesterRing {
     pool: Pool<dyn Ingester>,
     replication: usize,
     /// The view of an unchanged cluster is kept.
-    last: Mutex<Option<(Arc<[Member]>, Arc<View>)>>,
+    last: Mutex<Option<Seen>>,
 }
+
+/// The members as they were, and the view made of them.
+type Seen = (Arc<[Member]>, Arc<View>);
 
 struct View {
     ring: Ring,
