@@ -180,3 +180,17 @@ async fn streams_are_found_by_matchers_range_and_shard() {
     assert_eq!(node.ingester.labels(two.clone(), Some("pod".into())).await.unwrap(), ["p10", "p11"]);
     assert_eq!(node.ingester.sizes(two).await.unwrap().iter().map(|s| s.bytes).sum::<u64>(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_counts_with_the_part_of_its_time_inside_the_range() {
+    let world = World::new();
+    let node = world.ready().await;
+    let entries: Vec<(i64, &str)> = (0..=100).map(|i| (i, "0123456789")).collect();
+    node.push(&[(r#"{app="a"}"#, &entries)]).await.unwrap();
+    for (from, to, expected) in [(0, 101, Some(101)), (50, 101, Some(50)), (0, 25, Some(25)), (200, 300, None)] {
+        let range = model::TimeRange::new(NOW + from * SECOND, NOW + to * SECOND);
+        let sizes = node.ingester.sizes(rpc::ingester::RecentRequest { range, ..request(&[]) }).await.unwrap();
+        assert_eq!(sizes.first().map(|s| s.entries), expected, "{from}..{to}");
+        assert!(sizes.iter().all(|s| s.bytes.abs_diff(10 * s.entries) < 10), "{from}..{to}");
+    }
+}
