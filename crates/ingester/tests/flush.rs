@@ -1,5 +1,7 @@
 //! Storing chunks: nothing is lost, nothing is seen twice or not at all, and the log waits for the index.
 
+#![allow(clippy::disallowed_methods, reason = "a test joins the tasks that it starts")]
+
 mod support;
 
 use model::Kind;

@@ -1,5 +1,7 @@
 //! Tails: every push that ends after a tail is open is told, once, in order; a slow reader is told what it missed.
 
+#![allow(clippy::disallowed_methods, reason = "a test joins the tasks that it starts")]
+
 mod support;
 
 use futures::StreamExt;

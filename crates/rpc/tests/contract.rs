@@ -1,5 +1,7 @@
 //! The services' contracts, held by an instance and by a client in front of a server in front of an instance.
 
+#![allow(clippy::disallowed_methods, reason = "a test joins the tasks that it starts")]
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Kind, Labels, Result, TenantId};
