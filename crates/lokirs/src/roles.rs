@@ -26,15 +26,16 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
     if roles.contains(&Role::Distributor) {
         write::distributor(base, ring.clone(), parts);
     }
+    let deletes = match roles.contains(&Role::Compactor) {
+        true => compactor::compactor(base, &stores, parts)?,
+        false => None,
+    };
     if let Some(reader) = reader {
-        read::querier(base, &stores, reader, ring, parts);
+        read::querier(base, &stores, reader, ring, deletes, parts);
     }
     if roles.contains(&Role::Ruler) {
         let rules = RulesApi { auth_enabled: base.settings.auth_enabled.unwrap_or(true) };
         parts.http = std::mem::take(&mut parts.http).merge(api::rules::router(rules));
-    }
-    if roles.contains(&Role::Compactor) {
-        compactor::compactor(base, &stores, parts)?;
     }
     for role in [Role::IndexGateway, Role::QueryScheduler, Role::QueryFrontend, Role::Ruler] {
         if roles.contains(&role) {

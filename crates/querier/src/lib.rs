@@ -1,6 +1,7 @@
 //! The querier: runs a query over what the ingesters hold and what is stored, and merges both with no gap and no double.
 //! It must not know HTTP, nor how a query was split.
 
+pub mod hidden;
 pub mod limits;
 pub mod metadata;
 pub mod notes;

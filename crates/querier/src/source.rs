@@ -1,6 +1,7 @@
 //! Recent and stored data as one source of streams. Ingesters are asked before the index: what an ingester has dropped
 //! by then is in the index already, so there is no gap between the two.
 
+use crate::hidden::without_deleted;
 use crate::notes::{Notes, add};
 use crate::recent::RecentPart;
 use crate::stored::{Fetcher, StoredPart};
@@ -12,6 +13,7 @@ use logql::source::{Block, Selection, Source, StreamBlocks, Streams};
 use model::time::NANOS_PER_MILLI;
 use model::{Direction, Error, Fingerprint, Labels, Matcher, Result, TenantId, TimeRange};
 use parking_lot::Mutex;
+use rpc::deletes::{DeleteFilter, Deletes};
 use rpc::ingester::{Ingester, RecentRequest, RecentStream};
 use rpc::queries::Tenants;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -26,6 +28,8 @@ pub struct Stores {
     pub ingesters: Arc<dyn Ingesters>,
     pub index: Arc<IndexReader>,
     pub chunks: Arc<ChunkStore>,
+    /// What tenants asked to delete, where that is known.
+    pub deletes: Option<Arc<dyn Deletes>>,
 }
 
 /// The ingesters of the moment.
@@ -57,8 +61,9 @@ pub struct QuerySource {
 impl Source for QuerySource {
     fn select(&self, selection: &Selection) -> Result<Box<dyn Streams>> {
         let found = self.runtime.block_on(self.find(selection))?;
+        let hidden = self.runtime.block_on(self.hidden(selection.range))?;
         let _entered = self.runtime.enter();
-        Ok(Box::new(Queue(Mutex::new(self.plan(found, selection.range)?))))
+        Ok(Box::new(Queue(Mutex::new(self.plan(found, hidden, selection.range)?))))
     }
 }
 
@@ -70,9 +75,23 @@ struct Found {
     stored: BTreeSet<ChunkRef>,
 }
 
+/// What of each tenant's data is not to be seen.
+type Hidden = HashMap<TenantId, Arc<Vec<DeleteFilter>>>;
 type FoundStreams = HashMap<(TenantId, Labels), Found>;
 
 impl QuerySource {
+    async fn hidden(&self, range: TimeRange) -> Result<Hidden> {
+        let mut hidden = Hidden::new();
+        let Some(deletes) = &self.stores.deletes else { return Ok(hidden) };
+        for tenant in &self.tenants.ids {
+            let filters = deletes.filters(tenant, range).await?;
+            if !filters.is_empty() {
+                hidden.insert(tenant.clone(), Arc::new(filters));
+            }
+        }
+        Ok(hidden)
+    }
+
     async fn find(&self, selection: &Selection) -> Result<FoundStreams> {
         let (chosen, matchers) = tenants::select(&self.tenants, &selection.matchers);
         let mut found = FoundStreams::new();
@@ -143,7 +162,7 @@ impl QuerySource {
     }
 
     /// Orders the chunks as they will be read, and gives each stream its blocks.
-    fn plan(&self, found: FoundStreams, range: TimeRange) -> Result<VecDeque<StreamBlocks>> {
+    fn plan(&self, found: FoundStreams, hidden: Hidden, range: TimeRange) -> Result<VecDeque<StreamBlocks>> {
         let mut streams: Vec<_> = found.into_iter().collect();
         streams.sort_by(|a, b| a.0.cmp(&b.0));
         let mut wanted: Vec<(usize, TenantId, ChunkRef)> = vec![];
@@ -168,6 +187,9 @@ impl QuerySource {
             let mut blocks = parts.remove(&i).unwrap_or_default();
             blocks.extend(f.recent.into_iter().map(|p| Arc::new(p) as Arc<dyn Block>));
             blocks.sort_by_key(|b| b.bounds_ns());
+            if let Some(filters) = hidden.get(&tenant) {
+                blocks = blocks.into_iter().map(|b| without_deleted(b, &labels, filters)).collect();
+            }
             let labels = if self.tenants.labelled { tenants::label(&tenant, &labels) } else { labels };
             StreamBlocks { labels, fingerprint: f.fingerprint, blocks }
         });

@@ -4,9 +4,11 @@ use super::stores::Stores;
 use crate::node::{Base, Parts};
 use api::deletes::DeletesApi;
 use compactor::{Compactor, DeleteRequests, Metrics, Settings};
+use rpc::deletes::Deletes;
 use std::sync::Arc;
 
-pub fn compactor(base: &Base, stores: &Stores, parts: &mut Parts) -> Result<(), String> {
+/// Answers what is to be hidden from queries, where retention is on.
+pub fn compactor(base: &Base, stores: &Stores, parts: &mut Parts) -> Result<Option<Arc<dyn Deletes>>, String> {
     let own = &base.settings.compactor;
     let newest = stores.schema.periods().last().ok_or("schema_config: there is no period")?;
     let state = stores.places.objects(newest).clone();
@@ -38,11 +40,15 @@ pub fn compactor(base: &Base, stores: &Stores, parts: &mut Parts) -> Result<(), 
     );
     let stop = base.tasks.stopping();
     base.tasks.spawn("compactor", async move { compactor.run(stop).await });
-    if own.retention_enabled {
-        let api =
-            DeletesApi { deletes, auth_enabled: base.settings.auth_enabled.unwrap_or(true), clock: base.clock.clone() };
-        parts.http = std::mem::take(&mut parts.http).merge(api::deletes::router(api));
-    }
     base.services.add("compactor").running();
-    Ok(())
+    if !own.retention_enabled {
+        return Ok(None);
+    }
+    let api = DeletesApi {
+        deletes: deletes.clone(),
+        auth_enabled: base.settings.auth_enabled.unwrap_or(true),
+        clock: base.clock.clone(),
+    };
+    parts.http = std::mem::take(&mut parts.http).merge(api::deletes::router(api));
+    Ok(Some(deletes))
 }
