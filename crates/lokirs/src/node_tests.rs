@@ -6,16 +6,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-async fn node(yaml: &str) -> Node {
+/// A node that is ready, with its data in a directory that goes with the second half; `common` is added to that block.
+async fn node(common: &str) -> (Node, tempfile::TempDir) {
     let keys = Arc::new(Keys::of_loki());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     let listen = "server: {http_listen_address: 127.0.0.1, http_listen_port: 0, grpc_listen_address: 127.0.0.1, grpc_listen_port: 0}\n";
-    std::fs::write(&path, format!("{listen}{yaml}")).unwrap();
+    let data = dir.path().join("data");
+    let yaml = format!("{listen}common: {{path_prefix: '{}'{common}}}\n", data.display());
+    std::fs::write(&path, yaml).unwrap();
     let arguments = [format!("-config.file={}", path.display())];
     let flags = crate::flags::Flags::parse(&arguments, &keys).unwrap();
     let config = crate::config::load(&flags, &|_| None, &keys).unwrap();
-    Node::assemble(config, keys, LogLevel::detached()).await.unwrap()
+    let node = Node::assemble(config, keys, LogLevel::detached()).await.unwrap();
+    while ask(node.http_address(), "GET", "/ready", "\r\n").await.0 != 200 {
+        tokio::task::yield_now().await;
+    }
+    (node, dir)
 }
 
 /// Status line and body of one request.
@@ -31,7 +38,7 @@ async fn ask(address: SocketAddr, method: &str, path: &str, more: &str) -> (u16,
 
 #[tokio::test]
 async fn admin_routes_answer_as_loki_does() {
-    let node = node("common: {storage: {s3: {s3: 's3://key:hunter2@eu/bucket'}}}\n").await;
+    let (node, _dir) = node(", storage: {s3: {s3: 's3://key:hunter2@eu/bucket'}}").await;
     let address = node.http_address();
     for (method, path, more, status, holds) in [
         ("GET", "/ready", "\r\n", 200, "ready\n"),
@@ -61,7 +68,7 @@ async fn admin_routes_answer_as_loki_does() {
 
 #[tokio::test]
 async fn a_node_stops_when_told_and_in_reverse() {
-    let mut node = node("").await;
+    let (mut node, _dir) = node("").await;
     let address = node.http_address();
     let order = Arc::new(parking_lot::Mutex::new(vec![]));
     let mut parts = Parts::default();
