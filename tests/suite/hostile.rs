@@ -83,8 +83,8 @@ async fn hostile_pushes_are_refused_fast_and_small() {
     node.start().await;
     let client = node.client();
     assert_eq!(client.push(&[("a", "warm")], &[(crate::client::now_ns(), "x".into())]).await, Some(204));
-    let before = node.resident_bytes();
     for (name, headers, body, allowed) in attacks() {
+        let before = node.resident_bytes();
         let started = Instant::now();
         let answer = client.post("/loki/api/v1/push", headers, body).await;
         let took = started.elapsed();

@@ -142,11 +142,12 @@ pub fn recent_raw(block: Arc<BlockBuilder>, symbols: &Arc<Symbols>, memory: Opti
 }
 
 /// Blocks that neither overlap nor go back in time, as a stored chunk must have them: sorted, and if they overlap
-/// taken apart and cut anew.
+/// taken apart and cut anew. Blocks that share one time count as overlapping: a push that was repeated after a crash may
+/// have an entry in both, and within a chunk nobody else would notice.
 pub fn disjoint(mut blocks: Vec<SealedBlock>, codec: Codec, block_size: u64) -> Result<Vec<SealedBlock>> {
     blocks.retain(|b| b.entries > 0);
     blocks.sort_by_key(|b| (b.min_ts_ns, b.max_ts_ns));
-    if blocks.windows(2).all(|pair| pair[0].max_ts_ns <= pair[1].min_ts_ns) {
+    if blocks.windows(2).all(|pair| pair[0].max_ts_ns < pair[1].min_ts_ns) {
         return Ok(blocks);
     }
     let Some(layout) = blocks.first().map(|b| b.layout) else { return Ok(blocks) };

@@ -3,9 +3,11 @@
 
 use super::scan::{Reading, Tally, walk_block};
 use crate::source::Block;
+use foldhash::fast::FixedState;
 use model::{Direction, EntryRef, Labels, RawBlock, Result};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -154,17 +156,22 @@ impl<'a> Merge<'a> {
         taken
     }
 
-    /// Removes entries that another, earlier block has too; answers how many.
+    /// Removes entries that another, earlier block has too; answers how many. Lines are compared by hash first, so that
+    /// many entries of one time cost no more each than few.
     fn drop_copies(&self, ties: &mut Vec<(usize, usize)>) -> u64 {
         let before = ties.len();
+        let hasher = FixedState::default();
         let mut kept: Vec<(usize, usize)> = Vec::with_capacity(before);
+        let mut by_line: HashMap<u64, Vec<(usize, usize)>, FixedState> = HashMap::default();
         for tie in ties.iter() {
-            let copy =
-                kept.iter().filter(|k| k.0 != tie.0).any(|k| match (self.entry(k.0, k.1), self.entry(tie.0, tie.1)) {
-                    (Some(a), Some(b)) => a.line == b.line && a.metadata == b.metadata,
-                    _ => false,
-                });
+            let Some(entry) = self.entry(tie.0, tie.1) else { continue };
+            let alike = by_line.entry(hasher.hash_one(entry.line)).or_default();
+            let copy = alike
+                .iter()
+                .filter(|k| k.0 != tie.0)
+                .any(|k| self.entry(k.0, k.1).is_some_and(|k| k.line == entry.line && k.metadata == entry.metadata));
             if !copy {
+                alike.push(*tie);
                 kept.push(*tie);
             }
         }
