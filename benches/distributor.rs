@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
-use distributor::intake::Intake;
+use distributor::intake::{Intake, Origin};
 use distributor::level::LevelDetector;
 use distributor::stream::Streams;
 use model::varint::{put_str, put_uvarint, uvarint};
@@ -108,7 +108,13 @@ fn main() {
             let limits = Arc::new(limits);
             let levels = LevelDetector::new(&limits.log_level_fields, limits.log_level_from_json_max_depth);
             best_ns(|| {
-                let mut intake = Intake::new(&tenant, &limits, &streams, &levels, NOW_NS);
+                let mut intake = Intake::new(
+                    Origin { tenant: &tenant, policy: "", distributors: 1 },
+                    &limits,
+                    &streams,
+                    &levels,
+                    NOW_NS,
+                );
                 walk(&push.data, &mut intake).expect("a valid push");
                 black_box(intake.finish());
             })

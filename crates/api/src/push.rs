@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use body::{Buffer, Encoding};
 use model::{Error, Result, TenantId};
-use rpc::pusher::{PushError, Pusher};
+use rpc::pusher::{Format, PushError, PushRequest, Pusher, Sink};
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
 use runtime::memory::Budget;
@@ -81,30 +81,58 @@ impl PushApi {
         let said_snappy = content_encoding(request.headers())? == "snappy";
         let json = media_type(request.headers())?.eq_ignore_ascii_case("application/json");
         let encoding = outer_encoding(request.headers())?;
+        let headers = request.headers().clone();
         let body = self.read(request).await?.decompress(encoding, self.body)?;
         if !json {
             let body = body.decompress(Encoding::Snappy, self.body)?;
-            return self.pusher.push(&tenant, &protobuf::ProtobufPush(body.data.clone())).await;
+            return self.pusher.push(&tenant, &named(&headers, &protobuf::ProtobufPush(body.data.clone()))).await;
         }
         // JSON said to be snappy may be, and Loki takes it as it is.
         let body =
             if said_snappy && !json::begins(&body.data) { body.decompress(Encoding::Snappy, self.body)? } else { body };
-        self.pusher.push(&tenant, &json::JsonPush(body.data.clone())).await
+        self.pusher.push(&tenant, &named(&headers, &json::JsonPush(body.data.clone()))).await
     }
 
     async fn push_otlp(&self, tenant: &TenantId, request: Request) -> Result<(), PushError> {
         let notation = otlp::notation(request.headers())?;
         let encoding = otlp::encoding(request.headers())?;
+        let headers = request.headers().clone();
         let body = self.read(request).await?.decompress(encoding, self.body)?;
         let limits = self.limits.tenant(tenant);
         let push = otlp::OtlpPush::new(body.data.clone(), notation, &limits, self.clock.now_ns())?;
-        self.pusher.push(tenant, &push).await
+        self.pusher.push(tenant, &named(&headers, &push)).await
     }
 
     async fn read(&self, request: Request) -> Result<Buffer> {
         let announced = request.headers().get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
         body::read(request.into_body(), announced, self.body, &self.budget).await
+    }
+}
+
+/// The header that names the ingestion policy of a push.
+const POLICY_HEADER: &str = "x-loki-ingestion-policy";
+
+/// A push whose client names its policy.
+struct Named<'a> {
+    push: &'a dyn PushRequest,
+    policy: &'a str,
+}
+
+fn named<'a>(headers: &'a HeaderMap, push: &'a dyn PushRequest) -> Named<'a> {
+    let policy = headers.get(POLICY_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    Named { push, policy }
+}
+
+impl PushRequest for Named<'_> {
+    fn walk(&self, sink: &mut dyn Sink) -> Result<()> {
+        self.push.walk(sink)
+    }
+    fn format(&self) -> Format {
+        self.push.format()
+    }
+    fn policy(&self) -> &str {
+        self.policy
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod frame;
 
+use crate::blocked;
 use crate::error::ApiError;
 use crate::query::encode::CATEGORIZE_LABELS;
 use crate::query::params::Params;
@@ -20,6 +21,7 @@ use logql::ast::Expr;
 use model::{Error, Result};
 use rpc::tail::{TailFrame, TailRequest, Tails};
 use runtime::clock::SharedClock;
+use runtime::limits::Overrides;
 use runtime::tasks::Tasks;
 use std::future::Future;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ const DELAY_MAX_S: u64 = 5;
 #[derive(Clone)]
 pub struct TailApi {
     pub tails: Arc<dyn Tails>,
+    pub limits: Arc<Overrides>,
     pub auth_enabled: bool,
     pub clock: SharedClock,
     /// Open tails run here; told to stop, they take their leave.
@@ -70,6 +73,7 @@ async fn open(api: TailApi, request: Request<Body>, legacy: bool) -> Result<Resp
     let tenant = tenant(&parts.headers, api.auth_enabled).map_err(ApiError::ingest)?;
     let params = Params::read(Request::from_parts(parts, body)).await.map_err(ApiError::query)?;
     let request = tail_request(&params, api.clock.now_ns()).map_err(ApiError::query)?;
+    blocked::check(&request.query, &params.headers, &[api.limits.tenant(&tenant)]).map_err(ApiError::query)?;
     let expr = logql::parse::parse(&request.query).map_err(|e| ApiError::query(e.into()))?;
     let upgrade = upgrade.map_err(|_| ApiError::ingest(Error::invalid("Bad Request")))?;
     let upgrade = upgrade.max_message_size(RECEIVED_BYTES_MAX).max_frame_size(RECEIVED_BYTES_MAX);

@@ -10,7 +10,9 @@ use base64::Engine;
 use distributor::{Distributor, OneIngester};
 use futures::stream::BoxStream;
 use model::{Batch, Labels, Result, TenantId};
-use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
+use rpc::ingester::{
+    Ingester, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed,
+};
 use runtime::clock::{Clock, SystemClock};
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::Budget;
@@ -67,6 +69,9 @@ impl Ingester for Collector {
         Ok(vec![])
     }
     async fn sizes(&self, _: RecentRequest) -> Result<Vec<StreamSize>> {
+        Ok(vec![])
+    }
+    async fn patterns(&self, _: PatternsRequest) -> Result<Vec<StreamPatterns>> {
         Ok(vec![])
     }
     async fn flush(&self) -> Result<()> {

@@ -22,6 +22,8 @@ pub enum Reason {
     DuplicateLabelNames,
     MissingLabels,
     MissingEnforcedLabels,
+    BlockedIngestion,
+    BlockedIngestionPolicy,
     DisallowedStructuredMetadata,
     StructuredMetadataTooLarge,
     StructuredMetadataTooMany,
@@ -40,6 +42,8 @@ impl Reason {
             Reason::DuplicateLabelNames => "duplicate_label_names",
             Reason::MissingLabels => "missing_labels",
             Reason::MissingEnforcedLabels => "missing_enforced_labels",
+            Reason::BlockedIngestion => "blocked_ingestion",
+            Reason::BlockedIngestionPolicy => "blocked_ingestion_policy",
             Reason::DisallowedStructuredMetadata => "disallowed_structured_metadata",
             Reason::StructuredMetadataTooLarge => "structured_metadata_too_large",
             Reason::StructuredMetadataTooMany => "structured_metadata_too_many",
@@ -61,7 +65,8 @@ pub enum Offence {
     NameTooLong { name: String },
     ValueTooLong { value: String },
     DuplicateName { name: String },
-    MissingEnforced { names: Vec<String>, tenant: String },
+    MissingEnforced { names: Vec<String>, tenant: String, policy: String },
+    PolicyBlocked { policy: String, tenant: String, until_ns: i64, status: u16 },
 }
 
 impl Offence {
@@ -79,11 +84,12 @@ impl Offence {
             Offence::ValueTooLong { .. } => Reason::LabelValueTooLong,
             Offence::DuplicateName { .. } => Reason::DuplicateLabelNames,
             Offence::MissingEnforced { .. } => Reason::MissingEnforcedLabels,
+            Offence::PolicyBlocked { .. } => Reason::BlockedIngestionPolicy,
         }
     }
 
     /// The text for the client; `stream` is the canonical text of the labels.
-    fn message(&self, stream: &str) -> String {
+    pub fn message(&self, stream: &str) -> String {
         let s = shortened(stream);
         match self {
             Offence::TooOld { ts_ns, oldest_ns } => format!(
@@ -111,10 +117,14 @@ impl Offence {
             Offence::NameTooLong { name } => format!("stream '{s}' has label name too long: '{}'", shortened(name)),
             Offence::ValueTooLong { value } => format!("stream '{s}' has label value too long: '{}'", shortened(value)),
             Offence::DuplicateName { name } => format!("stream '{s}' has duplicate label name: '{name}'"),
-            Offence::MissingEnforced { names, tenant } => {
+            Offence::MissingEnforced { names, tenant, policy } => {
                 let names = names.join(",");
-                format!("missing required labels '{names}' for user '{tenant}' for stream '{s}' (policy: '')")
+                format!("missing required labels '{names}' for user '{tenant}' for stream '{s}' (policy: '{policy}')")
             }
+            Offence::PolicyBlocked { policy, tenant, until_ns, status } => format!(
+                "ingestion blocked for user {tenant} (policy: '{policy}') until '{}' with status code '{status}'",
+                rfc3339(*until_ns)
+            ),
         }
     }
 }

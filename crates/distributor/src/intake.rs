@@ -2,11 +2,12 @@
 //! batches go.
 
 use crate::discard::{Discards, Offence};
+use crate::hot::Spread;
 use crate::level::{DETECTED_LEVEL, LevelDetector};
-use crate::metadata;
 use crate::stream::{BadStream, Stream, Streams};
+use crate::{metadata, policy};
 use model::{Batch, BatchBuilder, Error, Result, TenantId};
-use rpc::pusher::{Pairs, Sink};
+use rpc::pusher::{Pairs, PushError, Sink};
 use runtime::limits::Limits;
 use std::sync::Arc;
 
@@ -26,6 +27,23 @@ pub struct Valid {
     pub metadata_bytes: u64,
     pub truncated: Truncated,
     pub discards: Discards,
+    /// Streams that were spread over several.
+    pub spread: u64,
+    /// Why streams of a blocked policy are not kept.
+    pub policy_blocked: Option<Offence>,
+}
+
+impl Valid {
+    /// What the client is told of what is not kept. A blocked policy has a status of its own.
+    pub fn complaint(&self, limits: &Limits) -> Option<PushError> {
+        match &self.policy_blocked {
+            Some(offence) => {
+                let status = limits.block_ingestion_status_code;
+                Some(PushError::Blocked { status, message: offence.message("") })
+            }
+            None => self.discards.error().map(PushError::from),
+        }
+    }
 }
 
 /// Lines that were cut instead of refused.
@@ -35,12 +53,23 @@ pub struct Truncated {
     pub bytes: u64,
 }
 
+/// Whose push it is, and what else is said of it beside its streams.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    pub tenant: &'a TenantId,
+    /// The ingestion policy that the client names, or nothing.
+    pub policy: &'a str,
+    /// How many distributors share the tenant's pushes.
+    pub distributors: usize,
+}
+
 /// Takes a walk and sorts out what is valid.
 pub struct Intake<'a> {
-    tenant: &'a TenantId,
+    origin: Origin<'a>,
     limits: &'a Arc<Limits>,
     streams: &'a Streams,
     levels: &'a LevelDetector,
+    now_ns: i64,
     oldest_ns: i64,
     newest_ns: i64,
     builder: BatchBuilder,
@@ -56,8 +85,14 @@ pub struct Intake<'a> {
 struct Current {
     stream: Option<Result<Arc<Stream>, BadStream>>,
     number: u32,
+    /// Entries that wait for [`BatchBuilder::end_stream`], and the bytes of their lines.
     kept: u64,
+    kept_bytes: u64,
     previous: Option<Previous>,
+    /// Of a hot stream.
+    spread: Option<Spread>,
+    bytes: u64,
+    pieces: u32,
 }
 
 /// The entry before, for `increment_duplicate_timestamp`.
@@ -69,7 +104,7 @@ struct Previous {
 
 impl<'a> Intake<'a> {
     pub fn new(
-        tenant: &'a TenantId,
+        origin: Origin<'a>,
         limits: &'a Arc<Limits>,
         streams: &'a Streams,
         levels: &'a LevelDetector,
@@ -78,10 +113,11 @@ impl<'a> Intake<'a> {
         let age_max = i64::try_from(limits.reject_old_samples_max_age.as_nanos()).unwrap_or(i64::MAX);
         let grace = i64::try_from(limits.creation_grace_period.as_nanos()).unwrap_or(i64::MAX);
         Intake {
-            tenant,
+            origin,
             limits,
             streams,
             levels,
+            now_ns,
             oldest_ns: if limits.reject_old_samples { now_ns.saturating_sub(age_max) } else { i64::MIN },
             newest_ns: now_ns.saturating_add(grace),
             builder: BatchBuilder::default(),
@@ -157,10 +193,32 @@ impl<'a> Intake<'a> {
         }
         self.builder.entry(ts_ns, line, metadata.iter().map(|(name, value)| (&**name, &**value)));
         self.current.kept += 1;
+        self.current.kept_bytes += (line.len() + metadata_bytes) as u64;
         self.valid.lines += 1;
         self.valid.bytes += (line.len() + metadata_bytes) as u64;
         self.valid.metadata_bytes += metadata_bytes as u64;
+        if self.current.spread.is_some_and(|spread| self.current.kept_bytes >= spread.piece_bytes) {
+            self.end_piece(stream);
+        }
         Ok(())
+    }
+
+    /// Ends what is kept of a stream as one stream of the batch: the next shard, if the stream is hot.
+    fn end_piece(&mut self, stream: &Stream) {
+        let current = &mut self.current;
+        if current.kept == 0 {
+            return;
+        }
+        (current.bytes, current.pieces) = (current.bytes + current.kept_bytes, current.pieces + 1);
+        (current.kept, current.kept_bytes) = (0, 0);
+        let shard = current.spread.as_mut().and_then(|spread| {
+            let next = spread.next;
+            spread.next = (next + 1) % spread.shards;
+            self.streams.shard(self.origin.tenant, stream, next, &mut self.key)
+        });
+        let part = shard.as_deref().unwrap_or(stream);
+        self.builder.end_stream(&part.text, part.fingerprint);
+        self.valid.tokens.push(part.ring_token);
     }
 
     fn discard(&mut self, labels: &str, offence: &Offence, bytes: usize) {
@@ -179,9 +237,19 @@ fn counted_bytes(metadata: &Pairs<'_>) -> usize {
 
 impl Sink for Intake<'_> {
     fn stream(&mut self, labels: &[u8]) -> Result<()> {
-        let stream = self.streams.resolve(self.tenant, self.limits, self.levels, labels, &mut self.key)?;
-        self.current =
-            Current { stream: Some(stream), number: self.current.number.wrapping_add(1), kept: 0, previous: None };
+        let Origin { tenant, policy, distributors } = self.origin;
+        let mut stream = self.streams.resolve((tenant, policy), self.limits, self.levels, labels, &mut self.key)?;
+        let mut spread = None;
+        if let Ok(good) = &stream {
+            spread = good.spread(&self.limits.shard_streams, distributors, self.now_ns);
+            if let Some(offence) = policy::blocked(&good.policy, tenant, self.limits, self.now_ns) {
+                self.valid.policy_blocked = Some(offence.clone());
+                stream = Err(BadStream { text: good.text.clone(), offence });
+            }
+        }
+        self.valid.spread += u64::from(spread.is_some());
+        let number = self.current.number.wrapping_add(1);
+        self.current = Current { stream: Some(stream), number, spread, ..Current::default() };
         self.valid.streams += 1;
         Ok(())
     }
@@ -211,13 +279,10 @@ impl Sink for Intake<'_> {
     }
 
     fn end_stream(&mut self) {
-        if let Some(Ok(stream)) = &self.current.stream
-            && self.current.kept > 0
-        {
-            self.builder.end_stream(&stream.text, stream.fingerprint);
-            self.valid.tokens.push(stream.ring_token);
+        if let Some(Ok(stream)) = self.current.stream.take() {
+            self.end_piece(&stream);
+            stream.pushed(self.current.bytes, self.current.pieces, self.now_ns);
         }
-        self.current.stream = None;
     }
 }
 

@@ -2,11 +2,14 @@
 //! stored.
 
 pub mod admit;
+mod blocked;
 pub mod discard;
+pub mod hot;
 pub mod intake;
 pub mod level;
 pub mod metadata;
 pub mod metrics;
+pub mod policy;
 pub mod replicas;
 pub mod replicate;
 pub mod shard;
@@ -17,8 +20,9 @@ pub use replicas::{OneIngester, ReplicaView, Replicas};
 
 use admit::{RateExceeded, Rates};
 use async_trait::async_trait;
+use blocked::Counted;
 use discard::{Reason, rfc3339};
-use intake::{Intake, Valid};
+use intake::{Intake, Origin, Valid};
 use level::LevelDetector;
 use model::{Error, Kind, Result, TenantId};
 use parking_lot::RwLock;
@@ -53,16 +57,16 @@ pub struct Distributor {
 impl Pusher for Distributor {
     async fn push(&self, tenant: &TenantId, request: &dyn PushRequest) -> Result<(), PushError> {
         let limits = self.limits.tenant(tenant);
-        self.refuse_blocked(tenant, &limits)?;
+        self.refuse_blocked(tenant, &limits, request)?;
         let valid = self.validate(tenant, &limits, request)?;
         self.admit(tenant, &limits, request.format(), &valid)?;
-        let complaint = valid.discards.error();
+        let complaint = valid.complaint(&limits);
         let view = self.replicas.view()?;
         let shards = shard::shard(valid.batch, &valid.tokens, &*view)?;
         let rejections = replicate::replicate(tenant, shards, &*view, &self.tasks).await?;
-        match rejection_error(&rejections).or(complaint) {
+        match rejection_error(&rejections).map(PushError::from).or(complaint) {
             None => Ok(()),
-            Some(error) => Err(error.into()),
+            Some(error) => Err(error),
         }
     }
 }
@@ -97,10 +101,15 @@ impl Distributor {
         self.tasks.wait().await;
     }
 
-    fn refuse_blocked(&self, tenant: &TenantId, limits: &Limits) -> Result<(), PushError> {
+    fn refuse_blocked(&self, tenant: &TenantId, limits: &Limits, request: &dyn PushRequest) -> Result<(), PushError> {
         if limits.block_ingestion_until <= self.clock.now_ns() {
             return Ok(());
         }
+        let mut counted = Counted::default();
+        request.walk(&mut counted)?;
+        let Counted { lines, bytes } = counted;
+        let reason = Reason::BlockedIngestion.as_str();
+        self.metrics.discarded(reason, tenant.as_str(), limits, request.format(), lines, bytes);
         let status = limits.block_ingestion_status_code;
         let until = rfc3339(limits.block_ingestion_until);
         let message = format!("ingestion blocked for user {tenant} until '{until}' with status code '{status}'");
@@ -109,7 +118,8 @@ impl Distributor {
 
     fn validate(&self, tenant: &TenantId, limits: &Arc<Limits>, request: &dyn PushRequest) -> Result<Valid> {
         let levels = self.levels(limits);
-        let mut intake = Intake::new(tenant, limits, &self.streams, &levels, self.clock.now_ns());
+        let origin = Origin { tenant, policy: request.policy(), distributors: (self.distributors)() };
+        let mut intake = Intake::new(origin, limits, &self.streams, &levels, self.clock.now_ns());
         request.walk(&mut intake)?;
         let valid = intake.finish();
         if valid.streams == 0 {

@@ -50,6 +50,7 @@ pub struct Metrics {
     discarded_bytes: Family<Discarded, Counter>,
     mutated_samples: Family<Mutated, Counter>,
     mutated_bytes: Family<Mutated, Counter>,
+    sharded_streams: Counter,
 }
 
 impl Metrics {
@@ -67,6 +68,11 @@ impl Metrics {
         registry.register("loki_distributor_lines_received", "Lines received", self.lines_received.clone());
         registry.register("loki_discarded_samples", "Lines that were not stored", self.discarded_samples.clone());
         registry.register("loki_discarded_bytes", "Bytes that were not stored", self.discarded_bytes.clone());
+        registry.register(
+            "loki_stream_sharding_count",
+            "Streams of pushes that were spread",
+            self.sharded_streams.clone(),
+        );
         registry.register("loki_mutated_samples", "Lines that were stored changed", self.mutated_samples.clone());
         registry.register("loki_mutated_bytes", "Bytes that were cut off lines", self.mutated_bytes.clone());
     }
@@ -83,6 +89,7 @@ impl Metrics {
         self.bytes_received.get_or_create(&received).inc_by(valid.bytes);
         self.metadata_bytes_received.get_or_create(&received).inc_by(valid.metadata_bytes);
         self.lines_received.get_or_create(&lines).inc_by(valid.lines);
+        self.sharded_streams.inc_by(valid.spread);
         if valid.truncated.lines > 0 {
             let mutated = Mutated { reason: Reason::LineTooLong.as_str(), tenant: tenant.into() };
             self.mutated_samples.get_or_create(&mutated).inc_by(valid.truncated.lines);

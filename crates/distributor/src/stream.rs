@@ -2,11 +2,14 @@
 //! that clients repeat. It must not know entries.
 
 use crate::discard::Offence;
+use crate::hot::{Rate, SHARD_LABEL, Spread, shard_labels};
 use crate::level::LevelDetector;
+use crate::policy::{missing_labels, policy_of};
 use model::{Error, Fingerprint, Labels, Result, TenantId, label_text};
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use runtime::limits::Limits;
+use runtime::limits::{Limits, ShardStreams};
 use smol_str::SmolStr;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -30,8 +33,27 @@ pub struct Stream {
     pub ring_token: u32,
     /// The level that the labels give to all entries.
     pub level: Option<Cow<'static, str>>,
+    pub policy: SmolStr,
+    /// Whether it may be spread: a shard, or what a client calls one, is not.
+    spreads: bool,
+    rate: Mutex<Rate>,
     /// The limits under which the stream is valid.
     limits: Arc<Limits>,
+}
+
+impl Stream {
+    /// How a push of the stream is to be spread, if it is.
+    pub fn spread(&self, limits: &ShardStreams, distributors: usize, now_ns: i64) -> Option<Spread> {
+        if !self.spreads {
+            return None;
+        }
+        self.rate.lock().spread(limits, distributors, now_ns)
+    }
+
+    /// Notes what a push brought.
+    pub fn pushed(&self, bytes: u64, pieces: u32, now_ns: i64) {
+        self.rate.lock().add(bytes, pieces, now_ns);
+    }
 }
 
 /// A stream that is not valid.
@@ -62,34 +84,67 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// The stream of a label text; an error when it cannot be read. `key` is a buffer for the caller to keep.
+    /// The stream of a label text; an error when it cannot be read. `policy` is what the client names, `key` is a buffer
+    /// for the caller to keep.
     pub fn resolve(
         &self,
-        tenant: &TenantId,
+        (tenant, policy): (&TenantId, &str),
         limits: &Arc<Limits>,
         levels: &LevelDetector,
         text: &[u8],
         key: &mut Vec<u8>,
     ) -> Result<Result<Arc<Stream>, BadStream>> {
-        key.clear();
-        key.extend_from_slice(tenant.as_str().as_bytes());
-        key.push(0);
-        key.extend_from_slice(text);
+        write_key(key, &[tenant.as_str().as_bytes(), policy.as_bytes(), text]);
         if let Some(stream) = self.known.get(key.as_slice()).filter(|s| Arc::ptr_eq(&s.limits, limits)) {
             return Ok(Ok(stream));
         }
         let pairs = read(text)?;
-        Ok(check(pairs, tenant, limits).map(|labels| {
+        Ok(check(pairs, (tenant, policy), limits).map(|(labels, policy)| {
             let stream = Arc::new(Stream {
                 text: labels.to_string(),
                 fingerprint: labels.fingerprint(),
                 ring_token: labels.ring_token(tenant.as_str()),
                 level: levels.of_labels(&labels),
+                policy,
+                spreads: labels.get(SHARD_LABEL).is_none(),
+                rate: Mutex::default(),
                 limits: limits.clone(),
             });
             self.known.insert(key.as_slice().into(), stream.clone());
             stream
         }))
+    }
+
+    /// The shard number `shard` of a stream; `None` when its labels cannot be read again.
+    pub fn shard(&self, tenant: &TenantId, stream: &Stream, shard: u32, key: &mut Vec<u8>) -> Option<Arc<Stream>> {
+        let number = shard.to_be_bytes();
+        // The first part is no tenant: no text of a client makes this key.
+        write_key(key, &[b"", tenant.as_str().as_bytes(), stream.policy.as_bytes(), stream.text.as_bytes(), &number]);
+        if let Some(known) = self.known.get(key.as_slice()).filter(|s| Arc::ptr_eq(&s.limits, &stream.limits)) {
+            return Some(known);
+        }
+        let labels = shard_labels(&Labels::parse(&stream.text).ok()?, shard);
+        let stream = Arc::new(Stream {
+            text: labels.to_string(),
+            fingerprint: labels.fingerprint(),
+            ring_token: labels.ring_token(tenant.as_str()),
+            level: stream.level.clone(),
+            policy: stream.policy.clone(),
+            spreads: false,
+            rate: Mutex::default(),
+            limits: stream.limits.clone(),
+        });
+        self.known.insert(key.as_slice().into(), stream.clone());
+        Some(stream)
+    }
+}
+
+/// Parts with a zero byte between them, which no label text has.
+fn write_key(key: &mut Vec<u8>, parts: &[&[u8]]) {
+    key.clear();
+    for part in parts {
+        key.extend_from_slice(part);
+        key.push(0);
     }
 }
 
@@ -99,13 +154,24 @@ fn read(text: &[u8]) -> Result<Vec<(SmolStr, SmolStr)>> {
     text.and_then(label_text::parse).map_err(|e| e.context("couldn't parse labels"))
 }
 
-/// Adds `service_name` and applies the limits of labels, in Loki's order.
-fn check(mut pairs: Vec<(SmolStr, SmolStr)>, tenant: &TenantId, limits: &Limits) -> Result<Labels, BadStream> {
+/// Adds `service_name` and applies the limits of labels, in Loki's order. Answers the policy as well.
+fn check(
+    mut pairs: Vec<(SmolStr, SmolStr)>,
+    (tenant, named): (&TenantId, &str),
+    limits: &Limits,
+) -> Result<(Labels, SmolStr), BadStream> {
     discover_service(&mut pairs, &limits.discover_service_name);
-    match offence(&pairs, tenant, limits) {
-        Some(offence) => Err(BadStream { text: label_text::canonical(&pairs), offence }),
-        None => Ok(Labels::new(pairs)),
+    if let Some(offence) = offence(&pairs, limits) {
+        return Err(BadStream { text: label_text::canonical(&pairs), offence });
     }
+    let labels = Labels::new(pairs);
+    let policy = policy_of(&labels, named, limits);
+    let names = missing_labels(&labels, &policy, limits);
+    if names.is_empty() {
+        return Ok((labels, policy));
+    }
+    let offence = Offence::MissingEnforced { names, tenant: tenant.to_string(), policy: policy.to_string() };
+    Err(BadStream { text: labels.to_string(), offence })
 }
 
 fn discover_service(pairs: &mut Vec<(SmolStr, SmolStr)>, candidates: &[String]) {
@@ -118,7 +184,7 @@ fn discover_service(pairs: &mut Vec<(SmolStr, SmolStr)>, candidates: &[String]) 
     pairs.insert(at, (SmolStr::new_static(SERVICE_NAME), service));
 }
 
-fn offence(pairs: &[(SmolStr, SmolStr)], tenant: &TenantId, limits: &Limits) -> Option<Offence> {
+fn offence(pairs: &[(SmolStr, SmolStr)], limits: &Limits) -> Option<Offence> {
     if pairs.is_empty() {
         return Some(Offence::NoLabels);
     }
@@ -138,13 +204,5 @@ fn offence(pairs: &[(SmolStr, SmolStr)], tenant: &TenantId, limits: &Limits) -> 
             return Some(Offence::DuplicateName { name: name.to_string() });
         }
     }
-    let of_every_policy = limits.policy_enforced_labels.get("*").into_iter().flatten();
-    let missing: Vec<String> = limits
-        .enforced_labels
-        .iter()
-        .chain(of_every_policy)
-        .filter(|l| !pairs.iter().any(|(name, _)| name == *l))
-        .cloned()
-        .collect();
-    (!missing.is_empty()).then(|| Offence::MissingEnforced { names: missing, tenant: tenant.to_string() })
+    None
 }

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use distributor::{Distributor, OneIngester, ReplicaView, Replicas};
 use futures::stream::BoxStream;
 use model::{Batch, Error, Kind, Labels, Result, TenantId};
-use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, Rejection, StreamSize, Tailed};
+use rpc::ingester::{
+    Ingester, PatternsRequest, PushOutcome, RecentRequest, RecentStream, Rejection, StreamPatterns, StreamSize, Tailed,
+};
 use rpc::pusher::{Format, Pairs, PushError, PushRequest, Pusher, Sink};
 use rpc::testing::ScriptedIngester;
 use runtime::clock::ManualClock;
@@ -184,6 +186,9 @@ impl Ingester for Silent {
         std::future::pending().await
     }
     async fn sizes(&self, _: RecentRequest) -> Result<Vec<StreamSize>> {
+        std::future::pending().await
+    }
+    async fn patterns(&self, _: PatternsRequest) -> Result<Vec<StreamPatterns>> {
         std::future::pending().await
     }
     async fn flush(&self) -> Result<()> {

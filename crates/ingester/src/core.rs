@@ -4,6 +4,7 @@
 use crate::block::HeldBlock;
 use crate::flush::{ChunkSink, FlushQueue};
 use crate::metrics::{Metrics, TenantLabel};
+use crate::patterns::Patterns;
 use crate::seal::SealQueue;
 use crate::settings::Settings;
 use crate::ship::Shipments;
@@ -34,6 +35,8 @@ pub struct Core {
     pub metrics: Metrics,
     pub tenants: Tenants,
     pub tails: Arc<Tails>,
+    /// Where patterns of lines are found.
+    pub patterns: Option<Patterns>,
     pub wal: Wal,
     /// Segments of earlier processes that are not, or not yet, in memory: they stay on disk.
     pub unread: Mutex<Vec<Hold>>,

@@ -5,6 +5,7 @@ use crate::admit::admit;
 use crate::core::{Core, StreamShare};
 use crate::flush::{self, ChunkSink, FlushQueue};
 use crate::metrics::Metrics;
+use crate::patterns::Patterns;
 use crate::recover::recover_aside;
 use crate::seal::SealQueue;
 use crate::settings::Settings;
@@ -18,7 +19,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Error, Labels, Result, TenantId};
 use parking_lot::Mutex;
-use rpc::ingester::{PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
+use rpc::ingester::{PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed};
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
 use runtime::memory::Budget;
@@ -70,7 +71,13 @@ impl Ingester {
         let (wal_settings, disk, wal_metrics) = (parts.settings.wal.clone(), parts.disk, metrics.clone());
         let open = tokio::task::spawn_blocking(move || Wal::open(&wal_settings, disk, &wal_metrics)).await;
         let (wal, old) = open.map_err(|e| Error::internal(format!("opening the write-ahead log: {e}")))??;
+        let start_patterns = |settings| {
+            let (clock, limits) = (parts.clock.clone(), parts.limits.clone());
+            Patterns::start(settings, clock, limits, parts.budget.clone(), metrics.clone())
+        };
+        let patterns = parts.settings.patterns.clone().map(start_patterns).transpose()?;
         let core = Arc::new(Core {
+            patterns,
             tails: Tails::new(parts.budget.clone(), parts.settings.chunk_layout, metrics.clone()),
             clock: parts.clock,
             budget: parts.budget,
@@ -216,6 +223,9 @@ async fn push(core: Arc<Core>, tenant: TenantId, batch: Batch, _permit: OwnedSem
         let hold = logged?;
         let cut = core.apply(&tenant, &admitted.batch, &admitted.streams, &hold, memory)?;
         core.tails.publish(&tenant.id, &admitted.batch, &admitted.streams)?;
+        if let Some(patterns) = &core.patterns {
+            patterns.observe(&tenant.id, &admitted.batch, &admitted.streams);
+        }
         core.seals.submit(cut).await;
     }
     Ok(PushOutcome { rejected: admitted.rejected })
@@ -249,6 +259,10 @@ impl rpc::ingester::Ingester for Ingester {
 
     async fn sizes(&self, request: RecentRequest) -> Result<Vec<StreamSize>> {
         Ok(select::sizes(&self.core, &request))
+    }
+
+    async fn patterns(&self, request: PatternsRequest) -> Result<Vec<StreamPatterns>> {
+        Ok(self.core.patterns.as_ref().map_or(vec![], |patterns| patterns.answer(&request)))
     }
 
     async fn flush(&self) -> Result<()> {

@@ -15,6 +15,7 @@ mod index;
 pub mod ingester;
 pub mod metrics;
 mod order;
+pub mod patterns;
 mod rates;
 mod recover;
 mod reject;
@@ -29,6 +30,7 @@ mod tenant;
 pub mod wal;
 
 pub use self::core::StreamShare;
+pub use self::patterns::PatternSettings;
 pub use flush::ChunkSink;
 pub use ingester::{Ingester, Parts};
 pub use settings::{Settings, WalSettings};

@@ -25,6 +25,9 @@ pub struct Metrics {
     pub streams_removed: Family<TenantLabel, Counter>,
     pub tails: Gauge,
     pub tail_entries_dropped: Counter,
+    pub pattern_lines: Counter,
+    pub pattern_batches_dropped: Counter,
+    pub pattern_bytes: Gauge,
     pub memory_chunks: Gauge,
     pub chunks_created: Counter,
     pub chunks_flushed: Family<ReasonLabel, Counter>,
@@ -51,6 +54,7 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
         let m = Self::unregistered();
         m.register_streams(registry);
+        m.register_patterns(registry);
         m.register_chunks(registry);
         m.register_wal(registry);
         m
@@ -63,6 +67,9 @@ impl Metrics {
             streams_removed: Family::default(),
             tails: Gauge::default(),
             tail_entries_dropped: Counter::default(),
+            pattern_lines: Counter::default(),
+            pattern_batches_dropped: Counter::default(),
+            pattern_bytes: Gauge::default(),
             memory_chunks: Gauge::default(),
             chunks_created: Counter::default(),
             chunks_flushed: Family::default(),
@@ -96,6 +103,16 @@ impl Metrics {
             "Entries that readers of tails were too slow for",
             self.tail_entries_dropped.clone(),
         );
+    }
+
+    fn register_patterns(&self, r: &mut Registry) {
+        r.register("loki_pattern_ingester_lines", "Lines counted for a pattern", self.pattern_lines.clone());
+        r.register(
+            "loki_pattern_ingester_batches_dropped",
+            "Pushes not searched for patterns",
+            self.pattern_batches_dropped.clone(),
+        );
+        r.register("loki_pattern_ingester_memory_bytes", "Memory of patterns", self.pattern_bytes.clone());
     }
 
     fn register_chunks(&self, r: &mut Registry) {

@@ -1,5 +1,6 @@
 //! The ingester's settings, under Loki's names where Loki has them. It must not know flags or YAML.
 
+use crate::patterns::PatternSettings;
 use format::Codec;
 use model::{Error, Layout, Result};
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub pushes_max: usize,
     /// Replay waits for flushes while the process has more memory in use.
     pub replay_memory_ceiling: u64,
+    /// Whether and how patterns of lines are found.
+    pub patterns: Option<PatternSettings>,
     pub wal: WalSettings,
 }
 
@@ -81,6 +84,7 @@ impl Default for Settings {
             seal_queue_blocks: 4 * cores,
             pushes_max: 4096,
             replay_memory_ceiling: 4 << 30,
+            patterns: None,
             wal: WalSettings::default(),
         }
     }
@@ -104,6 +108,7 @@ const SEGMENTS_MIN: u64 = 4;
 impl Settings {
     /// `Invalid`, naming the setting, for values that nothing can be done with.
     pub fn check(&self) -> Result<()> {
+        self.patterns.as_ref().map_or(Ok(()), |patterns| patterns.stream.check())?;
         let checks = [
             ("ingester.chunk_block_size", self.chunk_block_size > 0 && self.chunk_block_size <= 16 << 20),
             ("ingester.chunk_target_size", self.chunk_target_size > 0 && self.chunk_target_size <= 64 << 20),

@@ -5,6 +5,7 @@ pub mod hidden;
 pub mod limits;
 pub mod metadata;
 pub mod notes;
+pub mod patterns;
 pub mod querier;
 pub mod recent;
 pub mod settings;

@@ -2,11 +2,81 @@
 
 use logql::ast::{Expr, LogExpr, LogRange, MetricExpr};
 use model::duration::{go_string, prometheus_string};
-use model::{Error, Result};
+use model::{Error, Matcher, Result};
 use rpc::queries::{QueryRequest, QueryTime};
 use runtime::limits::Limits;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What one query may read; 0 is no limit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadLimits {
+    pub max_chunks_per_query: u64,
+    pub cardinality_limit: u64,
+    pub max_query_bytes_read: u64,
+    pub max_querier_bytes_read: u64,
+}
+
+impl ReadLimits {
+    /// Of several tenants' limits the strictest.
+    pub fn strictest(limits: &[Arc<Limits>]) -> Self {
+        let strictest = |of: fn(&Limits) -> u64| limits.iter().map(|l| of(l)).filter(|n| *n > 0).min().unwrap_or(0);
+        ReadLimits {
+            max_chunks_per_query: strictest(|l| l.max_chunks_per_query),
+            cardinality_limit: strictest(|l| l.cardinality_limit),
+            max_query_bytes_read: strictest(|l| l.max_query_bytes_read),
+            max_querier_bytes_read: strictest(|l| l.max_querier_bytes_read),
+        }
+    }
+
+    /// Refuses to read so much, before anything is read.
+    pub fn check(&self, streams: u64, chunks: u64, bytes: u64, matchers: &[Matcher]) -> Result<()> {
+        let over = |n: u64, max: u64| max > 0 && n > max;
+        let iec = format_iec;
+        let text = if over(streams, self.cardinality_limit) {
+            let selector: Vec<String> = matchers.iter().map(|m| m.to_string()).collect();
+            format!(
+                "cardinality limit exceeded for {{{}}}; {streams} entries, more than limit of {}",
+                selector.join(", "),
+                self.cardinality_limit
+            )
+        } else if over(chunks, self.max_chunks_per_query) {
+            format!(
+                "the query hit the max number of chunks limit (limit: {} chunks, setting: max_chunks_per_query)",
+                self.max_chunks_per_query
+            )
+        } else if over(bytes, self.max_query_bytes_read) {
+            format!(
+                "the query would read too many bytes (query: {}, limit: {}); consider adding more specific stream selectors or reduce the time range of the query",
+                iec(bytes),
+                iec(self.max_query_bytes_read)
+            )
+        } else if over(bytes, self.max_querier_bytes_read) {
+            format!(
+                "query too large to execute on a single querier: (query: {}, limit: {}); consider adding more specific stream selectors, reduce the time range of the query, or adjust parallelization settings",
+                iec(bytes),
+                iec(self.max_querier_bytes_read)
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid(text))
+    }
+}
+
+/// A size as Go's `humanize.IBytes` writes it: `5 B`, `1.5 KiB`, `150 GiB`.
+fn format_iec(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let unit = UNITS.len().min(bytes.checked_ilog2().unwrap_or(0) as usize / 10 + 1) - 1;
+    let value = bytes as f64 / (1u64 << (10 * unit)) as f64;
+    // One digit behind the point for small numbers, rounded at the first place.
+    let rounded = (value * 10.0 + 0.5).floor() / 10.0;
+    match unit {
+        0 => format!("{bytes} B"),
+        unit if rounded < 10.0 => format!("{rounded:.1} {}", UNITS[unit]),
+        unit => format!("{rounded:.0} {}", UNITS[unit]),
+    }
+}
 
 /// Refuses what one of the tenants may not ask.
 pub fn check(expr: &Expr, request: &QueryRequest, limits: &[Arc<Limits>]) -> Result<()> {
@@ -94,4 +164,110 @@ fn metric_ranges(metric: &MetricExpr, f: &mut dyn FnMut(&LogRange) -> Result<()>
 
 pub fn nanos(d: Duration) -> i64 {
     i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Direction;
+
+    #[test]
+    fn reading_too_much_is_refused_in_lokis_words() {
+        let limits = ReadLimits {
+            max_chunks_per_query: 5,
+            cardinality_limit: 3,
+            max_query_bytes_read: 10 << 10,
+            max_querier_bytes_read: 5 << 20,
+        };
+        let check = |limits: &ReadLimits, (streams, chunks, bytes): (u64, u64, u64), expected: Option<&str>| {
+            let got = limits.check(streams, chunks, bytes, &[Matcher::equal("app", "a"), Matcher::equal("b", "c")]);
+            assert_eq!(got.err().map(|e| e.message).as_deref(), expected);
+        };
+        check(&limits, (3, 5, 10 << 10), None);
+        check(&ReadLimits::default(), (u64::MAX, u64::MAX, u64::MAX), None);
+        check(
+            &limits,
+            (4, 0, 0),
+            Some(r#"cardinality limit exceeded for {app="a", b="c"}; 4 entries, more than limit of 3"#),
+        );
+        check(
+            &limits,
+            (1, 6, 0),
+            Some("the query hit the max number of chunks limit (limit: 5 chunks, setting: max_chunks_per_query)"),
+        );
+        check(
+            &limits,
+            (1, 1, 12 << 10),
+            Some(
+                "the query would read too many bytes (query: 12 KiB, limit: 10 KiB); consider adding more specific stream selectors or reduce the time range of the query",
+            ),
+        );
+        check(
+            &ReadLimits { max_query_bytes_read: 0, ..limits },
+            (1, 1, 6 << 20),
+            Some(
+                "query too large to execute on a single querier: (query: 6.0 MiB, limit: 5.0 MiB); consider adding more specific stream selectors, reduce the time range of the query, or adjust parallelization settings",
+            ),
+        );
+    }
+
+    #[test]
+    fn sizes_are_written_as_go_writes_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (9, "9 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (150 << 30, "150 GiB"),
+            (10 << 10, "10 KiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(format_iec(bytes), text);
+        }
+    }
+
+    #[test]
+    fn selectors_and_ranges_are_checked_in_lokis_words() {
+        let strings = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        let hours = |n: u64| Duration::from_secs(3600 * n);
+        for (limits, query, expected) in [
+            (Limits { required_labels: strings(&["env"]), ..Limits::default() }, r#"{env="a"}"#, None),
+            (
+                Limits { required_labels: strings(&["env", "ns"]), ..Limits::default() },
+                r#"sum(rate({app="a"}[1m]))"#,
+                Some("stream selector is missing required matchers [env, ns], labels present in the query were [app]"),
+            ),
+            (
+                Limits { minimum_labels_number: 2, ..Limits::default() },
+                r#"{app="a"} |= "x""#,
+                Some(
+                    "stream selector has less label matchers than required: (present: [app], number_present: 1, required_number_label_matchers: 2)",
+                ),
+            ),
+            (
+                Limits { max_streams_matchers_per_query: 1, ..Limits::default() },
+                r#"{app="a", b="c"}"#,
+                Some("max streams matchers per query exceeded, matchers-count > limit (2 > 1)"),
+            ),
+            (
+                Limits { max_query_length: hours(1), ..Limits::default() },
+                r#"{app="a"}"#,
+                Some("the query time range exceeds the limit (query length: 2h0m0s, limit: 1h)"),
+            ),
+            (Limits { max_query_length: hours(2), ..Limits::default() }, r#"{app="a"}"#, None),
+        ] {
+            let time = QueryTime::Range { start_ns: 0, end_ns: nanos(hours(2)), step_ns: 1, interval_ns: 0 };
+            let request = QueryRequest {
+                query: query.into(),
+                time,
+                limit: 1,
+                direction: Direction::Backward,
+                partial_series: false,
+            };
+            let expr = logql::parse::parse(query).unwrap();
+            let got = check(&expr, &request, &[Arc::new(limits)]);
+            assert_eq!(got.err().map(|e| e.message).as_deref(), expected, "{query}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ pub struct Notes {
     warnings: Mutex<Vec<String>>,
     dropped_warnings: AtomicU64,
     pub chunks_referenced: AtomicU64,
+    /// What selections are about to read, in bytes.
+    pub bytes_selected: AtomicU64,
     pub chunks_downloaded: AtomicU64,
     pub chunks_download_nanos: AtomicU64,
     pub chunk_refs_nanos: AtomicU64,

@@ -1,6 +1,6 @@
 //! The query service: check, admit, run, and say what is missing.
 
-use crate::limits;
+use crate::limits::{self, ReadLimits};
 use crate::metadata::Metadata;
 use crate::notes::{Notes, get};
 use crate::settings::Settings;
@@ -13,8 +13,8 @@ use logql::value::QueryValue;
 use model::{Error, Kind, Labels, Result};
 use parking_lot::Mutex;
 use rpc::queries::{
-    Answer, IndexStats, MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, QueryTime, Tenants, Volume,
-    VolumeRequest,
+    Answer, IndexStats, MetadataRequest, PatternSeries, PatternsQuery, Queries, QueryRequest, QueryResponse,
+    QueryStats, QueryTime, Tenants, Volume, VolumeRequest,
 };
 use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
@@ -80,7 +80,7 @@ impl Querier {
             notes: notes.clone(),
             order,
             chunks_ahead: self.settings.chunks_ahead,
-            chunks_max: limits.iter().map(|l| l.max_chunks_per_query).min().unwrap_or(0),
+            limits: ReadLimits::strictest(limits),
             runtime: tokio::runtime::Handle::current(),
         };
         (source, notes)
@@ -138,6 +138,14 @@ impl Queries for Querier {
 
     async fn volume(&self, tenants: &Tenants, request: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
         self.metadata(tenants)?.volume(tenants.clone(), request).await
+    }
+
+    async fn patterns(&self, tenants: &Tenants, query: PatternsQuery) -> Result<Vec<PatternSeries>> {
+        if !self.settings.patterns_enabled {
+            return Err(Error::new(Kind::NotFound, ""));
+        }
+        self.tenant_limits(tenants)?;
+        crate::patterns::patterns(&self.stores, tenants, &query).await
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Settings {
     pub chunks_ahead: usize,
     /// Whether `a|b` in the tenant header asks several tenants at once.
     pub multi_tenant_queries_enabled: bool,
+    /// Whether ingesters look for patterns.
+    pub patterns_enabled: bool,
 }
 
 impl Default for Settings {
@@ -24,6 +26,7 @@ impl Default for Settings {
             workers: cores,
             chunks_ahead: 16,
             multi_tenant_queries_enabled: false,
+            patterns_enabled: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! by then is in the index already, so there is no gap between the two.
 
 use crate::hidden::without_deleted;
+use crate::limits::ReadLimits;
 use crate::notes::{Notes, add};
 use crate::recent::RecentPart;
 use crate::stored::{Fetcher, StoredPart};
@@ -11,13 +12,14 @@ use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, TryStreamExt};
 use logql::source::{Block, Selection, Source, StreamBlocks, Streams};
 use model::time::NANOS_PER_MILLI;
-use model::{Direction, Error, Fingerprint, Labels, Matcher, Result, TenantId, TimeRange};
+use model::{Direction, Fingerprint, Labels, Matcher, Result, TenantId, TimeRange};
 use parking_lot::Mutex;
 use rpc::deletes::{DeleteFilter, Deletes};
 use rpc::ingester::{Ingester, RecentRequest, RecentStream};
 use rpc::queries::Tenants;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use storage::chunks::ChunkStore;
 use storage::index::IndexReader;
@@ -54,7 +56,7 @@ pub struct QuerySource {
     pub notes: Arc<Notes>,
     pub order: ReadOrder,
     pub chunks_ahead: usize,
-    pub chunks_max: u64,
+    pub limits: ReadLimits,
     pub runtime: tokio::runtime::Handle,
 }
 
@@ -73,6 +75,21 @@ struct Found {
     fingerprint: Fingerprint,
     recent: Vec<RecentPart>,
     stored: BTreeSet<ChunkRef>,
+}
+
+impl Found {
+    /// What is to be read of the stream: chunks count with the part of their time that lies in the range.
+    fn bytes_in(&self, range: TimeRange) -> u64 {
+        let stored = self.stored.iter().map(|c| {
+            let [from_ns, through_ns] = [c.from_ms, c.through_ms].map(|ms| ms.saturating_mul(NANOS_PER_MILLI));
+            (f64::from(c.kb) * 1024.0 * range.share_of(from_ns, through_ns)) as u64
+        });
+        let recent = self.recent.iter().map(|part| {
+            let (min_ns, max_ns) = part.bounds_ns();
+            (part.block.raw_bytes as f64 * range.share_of(min_ns, max_ns)) as u64
+        });
+        stored.chain(recent).sum()
+    }
 }
 
 /// What of each tenant's data is not to be seen.
@@ -101,12 +118,10 @@ impl QuerySource {
         }
         let chunks: usize = found.values().map(|f| f.stored.len()).sum();
         add(&self.notes.chunks_referenced, chunks as u64);
-        if self.chunks_max > 0 && chunks as u64 > self.chunks_max {
-            return Err(Error::invalid(format!(
-                "the query hit the max number of chunks limit (limit: {} chunks, setting: max_chunks_per_query)",
-                self.chunks_max
-            )));
-        }
+        let bytes = found.values().map(|f| f.bytes_in(selection.range)).sum();
+        // A query may select several times, and all of it is read.
+        let before = self.notes.bytes_selected.fetch_add(bytes, Ordering::Relaxed);
+        self.limits.check(found.len() as u64, chunks as u64, before.saturating_add(bytes), &matchers)?;
         Ok(found)
     }
 

@@ -10,8 +10,8 @@ use querier::source::Ingesters;
 use querier::tail::Tailer;
 use rpc::ingester::{DroppedEntries, Ingester, RecentBlock, RecentStream, Tailed};
 use rpc::queries::{
-    Answer, IndexStats, MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, QueryTime, Tenants, Volume,
-    VolumeRequest,
+    Answer, IndexStats, MetadataRequest, PatternSeries, PatternsQuery, Queries, QueryRequest, QueryResponse,
+    QueryStats, QueryTime, Tenants, Volume, VolumeRequest,
 };
 use rpc::tail::{TailFrame, TailRequest, Tails};
 use rpc::testing::ScriptedIngester;
@@ -52,6 +52,9 @@ impl Queries for History {
         Err(Error::internal("not asked"))
     }
     async fn volume(&self, _: &Tenants, _: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
+        Err(Error::internal("not asked"))
+    }
+    async fn patterns(&self, _: &Tenants, _: PatternsQuery) -> Result<Vec<PatternSeries>> {
         Err(Error::internal("not asked"))
     }
 }

@@ -6,7 +6,9 @@ use format::{ChunkRef, Codec};
 use futures::stream::BoxStream;
 use logql::source::Shard;
 use model::{Batch, Fingerprint, Kind, Labels, Layout, Matcher, Result, Symbols, TenantId, TimeRange};
+use patterns::Pattern;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[async_trait]
 pub trait Ingester: Send + Sync {
@@ -32,6 +34,9 @@ pub trait Ingester: Send + Sync {
     /// Size of what is held and not yet found in the index, per stream.
     async fn sizes(&self, request: RecentRequest) -> Result<Vec<StreamSize>>;
 
+    /// The patterns of lines lately pushed to the streams, by stream: replicas of a stream have the same.
+    async fn patterns(&self, request: PatternsRequest) -> Result<Vec<StreamPatterns>>;
+
     /// Seals and stores everything; returns when chunks and index are stored.
     async fn flush(&self) -> Result<()>;
 }
@@ -43,6 +48,28 @@ pub struct RecentRequest {
     pub matchers: Vec<Matcher>,
     pub range: TimeRange,
     pub shard: Option<Shard>,
+}
+
+/// Whose patterns, and how long a sample is in time at least.
+#[derive(Clone, Debug)]
+pub struct PatternsRequest {
+    pub recent: RecentRequest,
+    pub step: Duration,
+}
+
+/// The patterns of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPatterns {
+    /// The hash of the stream's labels.
+    pub fingerprint: Fingerprint,
+    pub levels: Vec<LevelPatterns>,
+}
+
+/// The patterns of one stream's lines of one level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelPatterns {
+    pub level: String,
+    pub patterns: Vec<Pattern>,
 }
 
 /// The entries of a batch that an ingester refused; the others are kept.

@@ -17,6 +17,10 @@ pub trait PushRequest: Send + Sync {
     /// and nothing of the request is stored.
     fn walk(&self, sink: &mut dyn Sink) -> Result<()>;
     fn format(&self) -> Format;
+    /// The ingestion policy that the client names, or nothing.
+    fn policy(&self) -> &str {
+        ""
+    }
 }
 
 /// Structured metadata of one entry, as name and value.

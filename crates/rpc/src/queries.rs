@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use logql::value::QueryValue;
 use model::{Direction, Labels, Matcher, Result, TenantId, TimeRange};
+use patterns::Sample;
 use std::time::Duration;
 
 /// Whose streams a read is about.
@@ -35,6 +36,8 @@ pub trait Queries: Send + Sync {
     async fn stats(&self, tenants: &Tenants, request: MetadataRequest) -> Result<Answer<IndexStats>>;
     /// Bytes per group of labels, largest first.
     async fn volume(&self, tenants: &Tenants, request: VolumeRequest) -> Result<Answer<Vec<Volume>>>;
+    /// Patterns of recent lines, those of the most lines first. `NotFound` where none are looked for.
+    async fn patterns(&self, tenants: &Tenants, query: PatternsQuery) -> Result<Vec<PatternSeries>>;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -133,4 +136,20 @@ pub struct VolumeRequest {
 pub struct Volume {
     pub labels: Labels,
     pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatternsQuery {
+    pub matchers: Vec<Matcher>,
+    pub range: TimeRange,
+    /// How long a sample is in time, at least.
+    pub step: Duration,
+}
+
+/// A pattern of lines of one level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternSeries {
+    pub pattern: String,
+    pub level: String,
+    pub samples: Vec<Sample>,
 }

@@ -2,7 +2,8 @@
 //! one. An implementation is made by the test; what it is filled with comes from the contract.
 
 use crate::ingester::{
-    DroppedEntries, Ingester, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize, Tailed,
+    DroppedEntries, Ingester, LevelPatterns, PatternsRequest, PushOutcome, RecentBlock, RecentRequest, RecentStream,
+    Rejection, StreamPatterns, StreamSize, Tailed,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,7 +13,9 @@ use futures::{StreamExt, TryStreamExt};
 use logql::source::Shard;
 use model::{Batch, BatchBuilder, Error, Fingerprint, Kind, Labels, Layout, MatchOp, Matcher, Result, Symbols};
 use model::{TenantId, TimeRange};
+use patterns::{Pattern, Sample};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// An ingester that answers what it is told to, and remembers what it was asked.
 #[derive(Default)]
@@ -67,6 +70,16 @@ impl ScriptedIngester {
     }
 }
 
+/// Patterns that tell the step that they were asked with.
+fn scripted_patterns(lines: u64) -> Vec<StreamPatterns> {
+    let samples = vec![Sample { time_ns: -10, lines }, Sample { time_ns: 0, lines: u64::MAX }];
+    let patterns =
+        vec![Pattern { text: "took <_> ms: ünï".into(), samples }, Pattern { text: String::new(), samples: vec![] }];
+    let level = |level: &str| LevelPatterns { level: level.into(), patterns: patterns.clone() };
+    let stream = |n: u64, levels| StreamPatterns { fingerprint: Fingerprint(n), levels };
+    vec![stream(1, vec![level("info"), level("unknown")]), stream(u64::MAX, vec![])]
+}
+
 fn rejection() -> Rejection {
     Rejection {
         kind: Kind::Limited,
@@ -98,6 +111,10 @@ impl Ingester for ScriptedIngester {
     async fn sizes(&self, request: RecentRequest) -> Result<Vec<StreamSize>> {
         let size = StreamSize { labels: Labels::default(), chunks: 1, entries: 2, bytes: u64::MAX };
         self.answer(Some(request), vec![size])
+    }
+    async fn patterns(&self, request: PatternsRequest) -> Result<Vec<StreamPatterns>> {
+        let lines = request.step.as_secs();
+        self.answer(Some(request.recent), scripted_patterns(lines))
     }
     async fn flush(&self) -> Result<()> {
         self.answer(None, ())
@@ -134,9 +151,11 @@ where
     assert_eq!(ingester.labels(request.clone(), Some("n".into())).await, Ok(vec!["n".into()]));
     assert_eq!(ingester.series(request.clone()).await.map(|s| s.len()), Ok(3));
     assert_eq!(ingester.sizes(request.clone()).await.map(|s| s[0].bytes), Ok(u64::MAX));
+    let patterns = PatternsRequest { recent: request.clone(), step: Duration::from_secs(7) };
+    assert_eq!(ingester.patterns(patterns).await, Ok(scripted_patterns(7)));
     assert_eq!(ingester.flush().await, Ok(()));
     let asked = script.asked.lock().expect("no test panics with it").clone();
-    assert_eq!(asked.len(), 6);
+    assert_eq!(asked.len(), 7);
     asked.iter().for_each(|a| assert_eq!(format!("{a:?}"), format!("{request:?}"), "questions arrive unchanged"));
     errors_keep_their_kind(make, request).await;
 }

@@ -3,6 +3,7 @@
 
 mod client;
 mod convert;
+mod convert_patterns;
 mod error;
 mod server;
 

@@ -5,7 +5,9 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Kind, Labels, Result, TenantId};
-use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
+use rpc::ingester::{
+    Ingester, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed,
+};
 use rpc::testing::{ScriptedIngester, check_ingester};
 use rpc::wire::{IngesterClient, ingester_server};
 use std::sync::Arc;
@@ -34,6 +36,9 @@ impl Ingester for Local {
     }
     async fn sizes(&self, request: RecentRequest) -> Result<Vec<StreamSize>> {
         self.0.sizes(request).await
+    }
+    async fn patterns(&self, request: PatternsRequest) -> Result<Vec<StreamPatterns>> {
+        self.0.patterns(request).await
     }
     async fn flush(&self) -> Result<()> {
         self.0.flush().await

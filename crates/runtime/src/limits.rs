@@ -104,6 +104,12 @@ settings! {
         pub minimum_labels_number: usize = 0,
         pub enable_multi_variant_queries: bool = false,
         pub shard_aggregations: Vec<String> = vec![],
+        // patterns
+        /// Fields of a JSON line that may hold its message.
+        pub pattern_ingester_tokenizable_json_fields_default: Vec<String> =
+            strings(&["log", "message", "msg", "msg_", "_msg", "content"]),
+        pub pattern_ingester_tokenizable_json_fields_append: Vec<String> = vec![],
+        pub pattern_ingester_tokenizable_json_fields_delete: Vec<String> = vec![],
         // retention
         /// 0: for ever.
         pub retention_period: Duration = Duration::ZERO,

@@ -134,6 +134,7 @@ async fn fields(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Fi
         direction: Direction::Backward,
         partial_series: false,
     };
+    api.refuse_blocked(tenants, params, &request.query)?;
     let response = api.queries.query(tenants, request).await?;
     match &response.value {
         QueryValue::Streams(streams) => Ok((detect(streams)?, limit)),

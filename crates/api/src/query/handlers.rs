@@ -4,6 +4,7 @@ use super::ReadApi;
 use super::encode::{query_response, write_warnings};
 use super::json::Json;
 use super::params::Params;
+use crate::blocked;
 use crate::error::ApiError;
 use crate::tenant::tenants;
 use axum::body::Body;
@@ -31,8 +32,15 @@ impl ReadApi {
         Ok((tenants, params))
     }
 
+    /// Refuses what a tenant's `blocked_queries` name.
+    pub fn refuse_blocked(&self, tenants: &Tenants, params: &Params, query: &str) -> Result<()> {
+        let limits: Vec<_> = tenants.ids.iter().map(|t| self.limits.tenant(t)).collect();
+        blocked::check(query, &params.headers, &limits)
+    }
+
     /// Runs `query` as the parameters say.
     pub async fn run(&self, tenants: &Tenants, params: &Params, time: QueryTime, query: String) -> Result<Vec<u8>> {
+        self.refuse_blocked(tenants, params, &query)?;
         let request = QueryRequest {
             query,
             time,

@@ -64,6 +64,7 @@ async fn run(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<QueryR
     if let Ok(logql::ast::Expr::Metric(_)) = logql::parse::parse(&request.query) {
         return Err(Error::invalid("legacy endpoints only support streams result type"));
     }
+    api.refuse_blocked(tenants, params, &request.query)?;
     api.queries.query(tenants, request).await
 }
 

@@ -4,10 +4,12 @@
 mod detected;
 mod detected_fields;
 pub(crate) mod encode;
+mod export;
 mod handlers;
 pub(crate) mod json;
 pub(crate) mod legacy;
 pub(crate) mod params;
+mod patterns;
 mod stats;
 mod units;
 mod volume;
@@ -40,7 +42,9 @@ pub fn router(api: ReadApi) -> Router {
         .route("/loki/api/v1/index/stats", get(handlers::stats).post(handlers::stats))
         .route("/loki/api/v1/index/volume", get(volume::volume).post(volume::volume))
         .route("/loki/api/v1/index/volume_range", get(volume::volume_range).post(volume::volume_range))
+        .route("/loki/api/v1/patterns", get(patterns::patterns).post(patterns::patterns))
         .route("/loki/api/v1/format_query", get(handlers::format_query).post(handlers::format_query))
+        .route("/lokirs/api/v1/export", get(export::export).post(export::export))
         .route("/api/prom/query", get(legacy::query).post(legacy::query))
         .route("/api/prom/label", get(legacy::labels).post(legacy::labels))
         .route("/api/prom/label/{name}/values", get(legacy::label_values).post(legacy::label_values))

@@ -105,11 +105,7 @@ impl Params {
         if interval_ns < 0 {
             return Err(Error::invalid("interval must be >= 0"));
         }
-        if end_ns.saturating_sub(start_ns) / step_ns > STEPS_MAX {
-            return Err(Error::invalid(
-                "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
-            ));
-        }
+        check_steps(TimeRange { start_ns, end_ns }, step_ns)?;
         Ok(QueryTime::Range { start_ns, end_ns, step_ns, interval_ns })
     }
 
@@ -146,6 +142,16 @@ impl Params {
             tags.split(',').any(|tag| tag.trim().eq_ignore_ascii_case("source=grafana-lokiexplore-app"))
         })
     }
+}
+
+/// Refuses more steps than an answer may have.
+pub fn check_steps(range: TimeRange, step_ns: i64) -> Result<()> {
+    if range.end_ns.saturating_sub(range.start_ns) / step_ns > STEPS_MAX {
+        return Err(Error::invalid(
+            "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
+        ));
+    }
+    Ok(())
 }
 
 fn step_ns_of(text: &str) -> Result<i64> {

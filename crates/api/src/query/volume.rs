@@ -4,7 +4,7 @@ use super::ReadApi;
 use super::encode::{write_point, write_warnings};
 use super::handlers::{Answer, json_response};
 use super::json::Json;
-use super::params::Params;
+use super::params::{Params, check_steps};
 use crate::error::ApiError;
 use axum::body::Body;
 use axum::extract::State;
@@ -12,10 +12,9 @@ use axum::http::Request;
 use logql::parse::{Breadth, parse_selector};
 use model::{Error, Kind, Labels, Result, TimeRange};
 use rpc::queries::{Tenants, VolumeRequest};
+use runtime::limits::Limits;
 use std::collections::HashMap;
-
-/// Windows that one volume_range may have: each is a look-up in the index.
-const WINDOWS_MAX: i64 = 11_000;
+use std::sync::Arc;
 
 pub async fn volume(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
@@ -56,11 +55,7 @@ type Points = Vec<(i64, u64)>;
 async fn windows(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Vec<(Labels, Points)>, Vec<String>)> {
     let whole = volume_request(api, tenants, params)?;
     let step = params.step(whole.range)?;
-    if (whole.range.end_ns - whole.range.start_ns) / step > WINDOWS_MAX {
-        return Err(Error::invalid(
-            "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
-        ));
-    }
+    check_steps(whole.range, step)?;
     let mut groups: HashMap<Labels, Points> = HashMap::new();
     let mut warnings = vec![];
     let mut start_ns = whole.range.start_ns;
@@ -104,10 +99,16 @@ fn volume_request(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<V
     Ok(VolumeRequest {
         matchers: parse_selector(params.query(), Breadth::Any)?,
         range,
-        limit: params.limit()?,
+        limit: params.limit()?.min(most_series(&limits)),
         target_labels,
         by_label_name,
     })
+}
+
+/// The strictest `volume_max_series`; 0 is none.
+fn most_series(limits: &[Arc<Limits>]) -> u32 {
+    let strictest = limits.iter().map(|l| l.volume_max_series).filter(|max| *max > 0).min();
+    strictest.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX))
 }
 
 fn start(kind: &str, warnings: &[String]) -> Json {

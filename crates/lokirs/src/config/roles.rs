@@ -218,5 +218,12 @@ settings! {
     /// `pattern_ingester`.
     pub struct PatternIngester {
         pub enabled: bool = false,
+        /// Patterns of one stream and level.
+        pub max_clusters: usize = 300,
+        pub max_eviction_ratio: f64 = 0.25,
+        pub retain_for: Duration = 3 * HOUR,
+        pub pattern_sample_interval: Duration = 10 * SECOND,
+        /// Bytes; longer lines are not looked at.
+        pub max_allowed_line_length: usize = 3000,
     }
 }

@@ -32,6 +32,7 @@ pub fn querier(
     let settings = Settings {
         max_concurrent: own.max_concurrent,
         multi_tenant_queries_enabled: own.multi_tenant_queries_enabled,
+        patterns_enabled: base.settings.pattern_ingester.enabled,
         ..Settings::default()
     };
     let querier =
@@ -65,6 +66,7 @@ fn tails(base: &Base, querier: Arc<Querier>, ring: Arc<IngesterRing>, parts: &mu
     let tasks = base.tasks.child();
     let api = TailApi {
         tails: Arc::new(tails),
+        limits: base.limits.clone(),
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         clock: base.clock.clone(),
         tasks: tasks.clone(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use distributor::Distributor;
 use format::{ChunkRef, Codec};
 use ingester::wal::disk::FileSystem;
-use ingester::{ChunkSink, Ingester, Settings, WalSettings};
+use ingester::{ChunkSink, Ingester, PatternSettings, Settings, WalSettings};
 use model::{Labels, Result, TenantId};
 use std::sync::Arc;
 use storage::chunks::ChunkStore;
@@ -100,11 +100,25 @@ fn ingester_settings(base: &Base, stores: &Stores) -> Result<Settings, String> {
         flush_check_period: own.flush_check_period,
         concurrent_flushes: own.concurrent_flushes,
         replay_memory_ceiling: own.wal.replay_memory_ceiling,
+        patterns: own_patterns(base),
         wal: WalSettings { dir: own.wal.dir.clone().into(), ..defaults.wal.clone() },
         ..defaults
     };
     settings.check().map_err(|e| e.message)?;
     Ok(settings)
+}
+
+/// Patterns are found where lines are held.
+fn own_patterns(base: &Base) -> Option<PatternSettings> {
+    let own = &base.settings.pattern_ingester;
+    let stream = patterns::Settings {
+        max_clusters: own.max_clusters,
+        max_eviction_ratio: own.max_eviction_ratio,
+        max_allowed_line_length: own.max_allowed_line_length,
+        sample_interval: own.pattern_sample_interval,
+        retain_for: own.retain_for,
+    };
+    own.enabled.then(|| PatternSettings { stream, ..PatternSettings::default() })
 }
 
 /// The distributor and the push API.

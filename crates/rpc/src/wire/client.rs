@@ -3,11 +3,14 @@
 use super::convert::{
     block_of_wire, labels_of_wire, outcome_of_wire, recent_to_wire, size_of_wire, stream_of_wire, tailed_of_wire,
 };
+use super::convert_patterns::{patterns_to_wire, stream_patterns_of_wire};
 use super::error::error_of;
 use super::proto::ingester_client as generated;
 use super::proto::select_part::Part;
 use super::{MESSAGE_BYTES_MAX, TENANT_METADATA, proto};
-use crate::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
+use crate::ingester::{
+    Ingester, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed,
+};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -133,6 +136,12 @@ impl Ingester for IngesterClient {
         let request = of_tenant(&request.tenant, recent_to_wire(&request))?;
         let parts = answer(self.inner.clone().sizes(request)).await?;
         collect(parts, |p| p.sizes.into_iter().map(size_of_wire).collect()).await
+    }
+
+    async fn patterns(&self, request: PatternsRequest) -> Result<Vec<StreamPatterns>> {
+        let request = of_tenant(&request.recent.tenant, patterns_to_wire(&request))?;
+        let parts = answer(self.inner.clone().patterns(request)).await?;
+        collect(parts, |p| p.streams.into_iter().map(stream_patterns_of_wire).collect()).await
     }
 
     async fn flush(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::convert::{
     block_to_wire, head_to_wire, labels_to_wire, outcome_to_wire, recent_of_wire, size_to_wire, tailed_to_wire,
 };
+use super::convert_patterns::{patterns_of_wire, stream_patterns_to_wire};
 use super::error::status_of;
 use super::proto::ingester_server as generated;
 use super::{MESSAGE_BYTES_MAX, TENANT_METADATA, proto};
@@ -92,6 +93,20 @@ impl generated::Ingester for Server {
         let parts = stream::iter(sizes)
             .chunks(SERIES_PER_PART)
             .map(|part| Ok(proto::SizesPart { sizes: part.into_iter().map(size_to_wire).collect() }));
+        Ok(Response::new(parts.boxed()))
+    }
+
+    type PatternsStream = Parts<proto::PatternsPart>;
+    async fn patterns(
+        &self,
+        request: Request<proto::RecentPatterns>,
+    ) -> Result<Response<Self::PatternsStream>, Status> {
+        let tenant = tenant(request.metadata())?;
+        let request = patterns_of_wire(tenant, request.into_inner()).map_err(status_of)?;
+        let streams = self.inner.patterns(request).await.map_err(status_of)?;
+        // A stream's patterns are bounded: one a message, so that no message is much larger than the others.
+        let parts =
+            stream::iter(streams).map(|s| Ok(proto::PatternsPart { streams: vec![stream_patterns_to_wire(s)] }));
         Ok(Response::new(parts.boxed()))
     }
 
