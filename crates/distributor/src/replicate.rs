@@ -3,6 +3,7 @@
 
 use crate::replicas::ReplicaView;
 use crate::shard::Shards;
+use cluster::quorum::Tally;
 use model::{Error, Kind, Result, TenantId};
 use rpc::ingester::{PushOutcome, Rejection};
 use std::time::Duration;
@@ -32,9 +33,9 @@ pub async fn replicate(
         });
     }
     drop(sender);
-    let mut progress: Vec<Progress> = shards.sets.into_iter().map(|set| Progress::new(set, view)).collect();
+    let mut progress = shards.sets.into_iter().map(|set| Progress::new(set, view)).collect::<Result<Vec<_>>>()?;
     let mut rejections = Vec::new();
-    while progress.iter().any(|p| p.missing > 0) {
+    while progress.iter().any(|p| !p.tally.is_done()) {
         let Some((number, answer)) = answers.recv().await else {
             return Err(Error::internal("a push to an ingester ended without an answer"));
         };
@@ -46,14 +47,12 @@ pub async fn replicate(
 /// How far the streams of one replica set are.
 struct Progress {
     batches: Vec<usize>,
-    missing: usize,
-    failures_allowed: usize,
+    tally: Tally,
 }
 
 impl Progress {
-    fn new(batches: Vec<usize>, view: &dyn ReplicaView) -> Self {
-        let missing = view.quorum(batches.len()).min(batches.len());
-        Progress { failures_allowed: batches.len() - missing, missing, batches }
+    fn new(batches: Vec<usize>, view: &dyn ReplicaView) -> Result<Self> {
+        Ok(Progress { tally: Tally::new(batches.len(), view.replication())?, batches })
     }
 }
 
@@ -64,27 +63,18 @@ fn note(
     answer: Result<PushOutcome>,
     rejections: &mut Vec<Rejection>,
 ) -> Result<()> {
+    let mut concerned = progress.iter_mut().filter(|p| p.batches.contains(&number));
     match answer {
         Ok(outcome) => {
-            progress
-                .iter_mut()
-                .filter(|p| p.batches.contains(&number))
-                .for_each(|p| p.missing = p.missing.saturating_sub(1));
+            concerned.for_each(|p| p.tally.succeeded());
             // Replicas refuse the same entries with the same words.
             for rejection in outcome.rejected {
                 if !rejections.iter().any(|r| r.message == rejection.message) {
                     rejections.push(rejection);
                 }
             }
+            Ok(())
         }
-        Err(error) => {
-            for p in progress.iter_mut().filter(|p| p.missing > 0 && p.batches.contains(&number)) {
-                if p.failures_allowed == 0 {
-                    return Err(error);
-                }
-                p.failures_allowed -= 1;
-            }
-        }
+        Err(error) => concerned.try_for_each(|p| p.tally.failed(error.clone())),
     }
-    Ok(())
 }

@@ -8,6 +8,7 @@ pub mod health;
 pub mod http;
 pub mod log;
 pub mod members;
+pub mod membership;
 pub mod node;
 pub mod overrides;
 pub mod roles;

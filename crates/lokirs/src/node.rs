@@ -4,12 +4,13 @@ use crate::admin::{Admin, VERSION};
 use crate::config::{Config, Keys, Settings};
 use crate::http::{self, Requests};
 use crate::log::LogLevel;
+use crate::membership::{self, Cluster};
 use crate::overrides;
 use crate::roles;
 use crate::services::Services;
 use crate::targets;
 use axum::Router;
-use cluster::members::{Members, StaticMembers};
+use cluster::members::Members;
 use futures::future::BoxFuture;
 use runtime::clock::{SharedClock, SystemClock};
 use runtime::limits::Overrides;
@@ -39,6 +40,7 @@ pub struct Base {
     pub memory: Arc<Budget>,
     pub limits: Arc<Overrides>,
     pub services: Services,
+    pub cluster: Cluster,
     pub members: Arc<dyn Members>,
     /// Our id among the members.
     pub id: String,
@@ -69,6 +71,7 @@ impl Parts {
 
 /// A process that is ready to run.
 pub struct Node {
+    cluster: Cluster,
     services: Services,
     shutdown_delay: Duration,
     tasks: Tasks,
@@ -81,11 +84,12 @@ pub struct Node {
 impl Node {
     /// Builds the roles of the configuration and opens both listeners; requests are served from here on.
     pub async fn assemble(config: Config, keys: Arc<Keys>, log_level: LogLevel) -> Result<Node, String> {
-        let base = base(&config, keys)?;
+        let base = base(&config, keys).await?;
         let chosen = targets::roles(&config.settings.target);
         let mut parts = Parts::default();
+        base.cluster.add_to(&mut parts);
         roles::add(&chosen, &base, &mut parts).await?;
-        let Base { settings, metrics, services, tasks, .. } = base;
+        let Base { settings, metrics, services, tasks, cluster, .. } = base;
         let admin = Admin {
             services: services.clone(),
             metrics: metrics.clone(),
@@ -101,10 +105,12 @@ impl Node {
         let address = |listener: &Listener| listener.address().map_err(|error| format!("no local address: {error}"));
         let (http_address, grpc_address) = (address(&http)?, address(&grpc)?);
         listeners.spawn("http listener", http.serve(routes, listeners.stopping()));
-        listeners.spawn("grpc listener", grpc.serve(parts.grpc.into_axum_router(), listeners.stopping()));
+        let calls = parts.grpc.into_axum_router().layer(cluster.name.clone().guard());
+        listeners.spawn("grpc listener", grpc.serve(calls, listeners.stopping()));
+        cluster.follow(services.clone(), &tasks);
         tracing::info!(version = VERSION, http = %http_address, grpc = %grpc_address, roles = ?chosen, "lokirs started");
         let shutdown_delay = settings.shutdown_delay;
-        Ok(Node { services, shutdown_delay, tasks, listeners, stops: parts.stops, http_address, grpc_address })
+        Ok(Node { cluster, services, shutdown_delay, tasks, listeners, stops: parts.stops, http_address, grpc_address })
     }
 
     pub fn http_address(&self) -> SocketAddr {
@@ -120,7 +126,7 @@ impl Node {
         signal.await;
         tracing::info!("stopping");
         self.services.stop();
-        tokio::time::sleep(self.shutdown_delay).await;
+        tokio::join!(tokio::time::sleep(self.shutdown_delay), self.cluster.told());
         match tokio::time::timeout(STOP_WITHIN, self.stop()).await {
             Ok(late) if late.is_empty() => {
                 tracing::info!("stopped");
@@ -151,7 +157,7 @@ impl Node {
 }
 
 /// What roles share, bottom up.
-fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
+async fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
     let settings = Arc::new(config.settings.clone());
     let metrics = Metrics::new(&settings.metrics_namespace);
     metrics.register_process(VERSION);
@@ -161,17 +167,19 @@ fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
         bytes => Budget::new(bytes),
     };
     let limits = overrides::start(&settings, keys, &metrics, &tasks)?;
-    let members = Arc::new(StaticMembers::new(crate::members::members(&settings)));
+    let clock: SharedClock = Arc::new(SystemClock);
+    let cluster = membership::join(&settings, &clock, &metrics, &tasks).await?;
     Ok(Base {
         settings,
-        clock: Arc::new(SystemClock),
+        clock,
         metrics,
         tasks,
         memory,
         limits,
         services: Services::default(),
-        id: crate::members::own_id(&config.settings),
-        members,
+        id: cluster.id.clone(),
+        members: cluster.members.clone(),
+        cluster,
     })
 }
 

@@ -3,6 +3,7 @@
 //! It must not know any role.
 
 pub mod clock;
+pub mod dns;
 pub mod limits;
 pub mod listen;
 pub mod memory;

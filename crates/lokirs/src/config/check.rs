@@ -2,6 +2,7 @@
 
 use super::storage::Period;
 use super::{Backend, Settings};
+use cluster::gossip::envelope::CLUSTER_BYTES_MAX;
 use runtime::settings::units::parse_moment_ns;
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ fn process(settings: &Settings, faults: &mut Vec<String>) {
         }
         faults.extend(crate::targets::faults(&member.roles));
     }
+    cluster(settings, faults);
     if !ENCODINGS.contains(&settings.ingester.chunk_encoding.as_str()) {
         let encoding = &settings.ingester.chunk_encoding;
         faults.push(format!("invalid encoding: {encoding}, supported: {}", ENCODINGS.join(", ")));
@@ -104,5 +106,33 @@ fn process(settings: &Settings, faults: &mut Vec<String>) {
     }
     if !matches!(settings.server.log_format.as_str(), "logfmt" | "json") {
         faults.push(format!("unrecognized log format {:?}", settings.server.log_format));
+    }
+}
+
+/// What cannot be a cluster.
+fn cluster(settings: &Settings, faults: &mut Vec<String>) {
+    let memberlist = &settings.memberlist;
+    let label = &memberlist.cluster_label;
+    if label.len() > CLUSTER_BYTES_MAX || !label.bytes().all(|byte| byte.is_ascii_graphic()) {
+        faults.push(format!(
+            "memberlist.cluster_label: at most {CLUSTER_BYTES_MAX} visible ASCII characters, not {label:?}"
+        ));
+    }
+    if memberlist.join_members.is_empty() {
+        return;
+    }
+    if !settings.common.ring.static_members.is_empty() {
+        faults.push("memberlist.join_members and common.ring.static_members exclude each other".into());
+    }
+    if memberlist.bind_addr.len() > 1 {
+        faults.push("memberlist.bind_addr: gossip listens on one address, or on all".into());
+    }
+    if memberlist.bind_port == 0 {
+        faults.push("memberlist.bind_port must be set: others have to find it".into());
+    }
+    let fastest = Duration::from_millis(10);
+    if memberlist.gossip_interval < fastest || memberlist.rejoin_interval.is_zero() {
+        faults
+            .push(format!("memberlist: gossip_interval must be at least {fastest:?} and rejoin_interval more than 0"));
     }
 }

@@ -51,6 +51,7 @@ settings! {
         pub num_tokens: usize = 128,
         pub min_ready_duration: Duration = 15 * SECOND,
         pub final_sleep: Duration = Duration::ZERO,
+        pub interface_names: Vec<String> = vec![],
         pub availability_zone: String = String::new(),
         pub unregister_on_shutdown: bool = true,
         pub address: String = String::new(),
@@ -63,7 +64,8 @@ settings! {
         pub replication_factor: Option<usize> = None,
         pub zone_awareness_enabled: bool = false,
         pub excluded_zones: Vec<String> = vec![],
-        pub heartbeat_timeout: Duration = MINUTE,
+        /// Empty: `common.ring.heartbeat_timeout`.
+        pub heartbeat_timeout: Option<Duration> = None,
     }
 
     pub struct Wal {

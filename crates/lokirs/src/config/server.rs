@@ -41,6 +41,7 @@ settings! {
         pub replication_factor: Option<usize> = None,
         pub ring: Ring = Ring::default(),
         pub instance_addr: String = String::new(),
+        pub instance_interface_names: Vec<String> = vec![],
         pub compactor_address: String = String::new(),
         pub compactor_grpc_address: String = String::new(),
     }
@@ -50,10 +51,14 @@ settings! {
         pub kvstore: KvStore = KvStore::default(),
         pub instance_addr: String = String::new(),
         pub instance_port: u16 = 0,
+        pub instance_interface_names: Vec<String> = vec![],
+        pub instance_enable_ipv6: bool = false,
         pub instance_availability_zone: String = String::new(),
         pub zone_awareness_enabled: bool = false,
         pub heartbeat_period: Duration = 15 * SECOND,
-        pub heartbeat_timeout: Duration = 60 * SECOND,
+        /// Who is silent for this long is unhealthy. Loki's default is a minute, for a heartbeat every 15 seconds; here
+        /// they come several times a second.
+        pub heartbeat_timeout: Duration = 10 * SECOND,
         /// Members that never change, instead of gossip (a key of lokirs).
         pub static_members: Vec<StaticMember> = vec![],
     }
@@ -75,14 +80,22 @@ settings! {
 
     /// `memberlist`: the gossip.
     pub struct Memberlist {
+        /// Our id; empty: the host's name.
         pub node_name: String = String::new(),
+        /// Where others are found: `host:port`, or names with `dns+`, `dnssrv+`, `dnssrvnoa+`. Empty: no gossip.
         pub join_members: Vec<String> = vec![],
+        /// One address, or none for all.
         pub bind_addr: Vec<String> = vec![],
         pub bind_port: u16 = 7946,
         pub advertise_addr: String = String::new(),
+        /// 0: `bind_port`.
         pub advertise_port: u16 = 0,
+        /// The cluster's name: packets and calls of others are refused. Empty: `lokirs`.
         pub cluster_label: String = String::new(),
         pub gossip_interval: Duration = Duration::from_millis(200),
+        /// How often `join_members` are looked up and asked again. Loki's default is never.
+        pub rejoin_interval: Duration = 30 * SECOND,
+        /// Who is silent for this long, and for ten times `heartbeat_timeout`, is forgotten.
         pub left_ingesters_timeout: Duration = 300 * SECOND,
         pub abort_if_cluster_join_fails: bool = false,
     }

@@ -6,7 +6,7 @@ mod held;
 mod seen;
 mod sources;
 
-use crate::source::Ingesters;
+use crate::ingesters::Ingesters;
 use crate::{limits, recent};
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt, unfold};
