@@ -4,9 +4,11 @@
 #![allow(clippy::disallowed_methods, reason = "the suite is a client: real time, and tasks that a test joins")]
 
 mod client;
+mod cluster;
 mod conformance;
 mod crash;
 mod golden;
+mod gossip;
 mod hostile;
 mod ledger;
 mod process;

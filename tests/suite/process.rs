@@ -3,7 +3,7 @@
 use crate::client::Client;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A process that is not ready after this long has failed.
@@ -53,6 +53,23 @@ impl Node {
         self.arg(format!("-config.file={}", file.display())).arg("-config.expand-env=true")
     }
 
+    /// A variable of the environment that the next start has; the file refers to it.
+    pub fn set_variable(&mut self, name: &str, value: String) {
+        self.env.retain(|(own, _)| own != name);
+        self.env.push((name.into(), value));
+    }
+
+    pub fn variable(&self, name: &str) -> String {
+        self.env.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// Changes the configuration file for the next start.
+    pub fn rewrite_config(&self, change: impl Fn(&str) -> String) {
+        let file = self.dir.join("lokirs.yaml");
+        let yaml = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, change(&yaml)).unwrap();
+    }
+
     pub fn client(&self) -> Client {
         Client::new(&format!("http://127.0.0.1:{}", self.http_port))
     }
@@ -99,6 +116,20 @@ impl Node {
                 panic!("the process ended with {status} before it was ready:\n{}", self.log());
             }
             assert!(started.elapsed() < READY_WITHIN, "not ready in {READY_WITHIN:?}:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Starts a process that must end by itself; answers how it ended and what it logged last.
+    pub async fn run_to_its_end(&mut self) -> (ExitStatus, String) {
+        self.spawn();
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().unwrap()) {
+                self.child = None;
+                return (status, self.log());
+            }
+            assert!(started.elapsed() < READY_WITHIN, "the process does not end:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
