@@ -88,6 +88,26 @@ async fn a_node_that_is_told_to_stop_leaves_without_a_failed_push() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hangs_costs_neither_pushes_nor_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(dir.path(), &ALL, &Setup::default()).await;
+    let since = now_ns();
+    let producers = cluster.produce(&[0]);
+    tokio::time::sleep(LOAD).await;
+    cluster.nodes[2].pause();
+    let hung = Instant::now();
+    cluster.client(0).all_lines("{job=\"ledger\"}", since, since + 1).await;
+    assert!(hung.elapsed() < SEEN_WITHIN / 3, "an answer took {:?}", hung.elapsed());
+    cluster.wait_for_state(0, "node-2", "Unhealthy").await;
+    tokio::time::sleep(LOAD).await;
+    cluster.nodes[2].resume();
+    cluster.wait_for_members(&[0, 1, 2], 3).await;
+    let written = finish(producers).await;
+    assert_eq!(written[0].1.failed_pushes, 0);
+    assert!(cluster.check_ledgers(&[0, 1, 2], since, &written).await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neither_another_cluster_nor_a_second_process_of_one_name_is_let_in() {
     let dir = tempfile::tempdir().unwrap();
     let setup = Setup { replication_factor: 1, ..Setup::default() };

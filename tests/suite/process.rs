@@ -157,6 +157,19 @@ impl Node {
         }
     }
 
+    /// Stops running, without ending: to the others it is as if the machine or its network hung.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the node runs").id()
     }

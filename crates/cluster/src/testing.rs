@@ -24,6 +24,7 @@ pub struct MemoryNetwork(Arc<Wires>);
 struct Wires {
     queues: Mutex<HashMap<SocketAddr, mpsc::Sender<Datagram>>>,
     cut: Mutex<HashSet<(SocketAddr, SocketAddr)>>,
+    last: Mutex<Vec<u8>>,
     bytes: AtomicU64,
     datagrams: AtomicU64,
 }
@@ -42,6 +43,18 @@ impl MemoryNetwork {
     /// Whether somebody listens at an address.
     pub fn is_open(&self, address: SocketAddr) -> bool {
         self.0.queues.lock().get(&address).is_some_and(|queue| !queue.is_closed())
+    }
+
+    /// The datagram that was sent last.
+    pub fn last(&self) -> Vec<u8> {
+        self.0.last.lock().clone()
+    }
+
+    /// Delivers a datagram as if it came from `from`.
+    pub fn inject(&self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
+        if let Some(queue) = self.0.queues.lock().get(&to) {
+            let _ = queue.try_send((from, datagram));
+        }
     }
 
     /// Bytes and datagrams that were sent.
@@ -74,6 +87,7 @@ impl Datagrams for MemorySocket {
     async fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         self.wires.bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
         self.wires.datagrams.fetch_add(1, Ordering::Relaxed);
+        *self.wires.last.lock() = datagram.to_vec();
         if self.wires.cut.lock().contains(&(self.own, to)) {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //! everybody waits. A larger one than usual: `LOKIRS_MEMBERS=200 cargo test --release -p cluster --test gossip converge
 //! -- --nocapture`.
 
-use cluster::gossip::{Facts, Gossip, Settings, Told};
+use cluster::gossip::{Facts, Gossip, Settings, Told, envelope};
 use cluster::members::{MemberState, Members};
 use cluster::testing::MemoryNetwork;
 use runtime::metrics::Metrics;
@@ -309,4 +309,41 @@ async fn who_finds_nobody_goes_on_alone_unless_that_is_forbidden() {
     let error = alone.gossip.joined(3 * SECOND, false).await.unwrap_err();
     assert!(error.message.contains("memberlist.join_members"), "{error:?}");
     assert_eq!(alone.count(MemberState::Active), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_datagrams_part_nobody() {
+    let start = Start::new();
+    let nodes = start.nodes(3).await;
+    let mut random = 1u64;
+    let mut next = || {
+        // xorshift64: the same datagrams each time.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize
+    };
+    for _ in 0..3_000 {
+        let mut payload = envelope::open("one", &start.network.last()).unwrap();
+        for _ in 0..1 + next() % 4 {
+            let at = next() % payload.len();
+            payload[at] = next() as u8;
+        }
+        payload.truncate(payload.len() - next() % 3 % payload.len());
+        let mut datagram = vec![];
+        envelope::seal("one", &payload, &mut datagram);
+        if next() % 2 == 0 {
+            let at = next() % datagram.len();
+            datagram[at] ^= 1 << (next() % 8);
+        }
+        start.network.inject(address(99), address((next() % 3) as u16), datagram);
+        tokio::time::sleep(Duration::from_millis(7)).await;
+    }
+    let ours = |node: &Node| {
+        (0..3).all(|n| node.state_of(&format!("node-{n:03}")).is_some_and(|(state, _)| state == MemberState::Active))
+    };
+    wait(60 * SECOND, || nodes.iter().all(ours)).await;
+    // What was made up is forgotten like everybody who is silent.
+    wait(4 * FORGET_AFTER, || nodes.iter().all(only(MemberState::Active, 3))).await;
+    assert!(nodes[0].metric("loki_memberlist_udp_transport_packets_received_errors_total") > 0);
 }

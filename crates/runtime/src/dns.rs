@@ -3,7 +3,7 @@
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// How long one look-up may take.
@@ -29,7 +29,8 @@ fn parse(entry: &str, default_port: u16) -> Result<Question<'_>, String> {
         }
     }
     let entry_host = entry.strip_prefix("dns+").unwrap_or(entry);
-    if entry_host.parse::<std::net::Ipv6Addr>().is_ok() {
+    if entry_host.ends_with(']') || entry_host.parse::<Ipv6Addr>().is_ok() {
+        let entry_host = entry_host.trim_start_matches('[').trim_end_matches(']');
         return Ok(Question::Host(entry_host, default_port));
     }
     let (host, port) = match entry_host.rsplit_once(':') {
@@ -73,9 +74,12 @@ async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 
 /// The machine's own configuration is read each time: a container's may change.
 async fn services(name: &str) -> Result<Vec<(String, u16)>, String> {
-    let fault = |error: hickory_resolver::net::NetError| format!("{name}: {error}");
-    let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build()).map_err(fault)?;
-    let answer = resolver.lookup(name, RecordType::SRV).await.map_err(fault)?;
+    let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+    services_of(&resolver.map_err(|error| format!("{name}: {error}"))?, name).await
+}
+
+async fn services_of(resolver: &TokioResolver, name: &str) -> Result<Vec<(String, u16)>, String> {
+    let answer = resolver.lookup(name, RecordType::SRV).await.map_err(|error| format!("{name}: {error}"))?;
     let service = |data: &RData| match data {
         RData::SRV(srv) => Some((srv.target.to_utf8(), srv.port)),
         _ => None,
@@ -95,6 +99,7 @@ mod tests {
             ("dns+host:7000", Ok(Question::Host("host", 7000))),
             ("10.0.0.1:1", Ok(Question::Host("10.0.0.1", 1))),
             ("[::1]:1", Ok(Question::Host("::1", 1))),
+            ("dns+[::1]", Ok(Question::Host("::1", 7946))),
             ("::1", Ok(Question::Host("::1", 7946))),
             ("dnssrv+_gossip._tcp.loki", Ok(Question::Service("_gossip._tcp.loki"))),
             ("dnssrvnoa+_gossip._tcp.loki:7946", Ok(Question::Service("_gossip._tcp.loki"))),
@@ -110,5 +115,43 @@ mod tests {
     async fn addresses_need_no_server() {
         assert_eq!(resolve("127.0.0.1:5", 1).await, Ok(vec!["127.0.0.1:5".parse().unwrap()]));
         assert_eq!(resolve("dns+[::1]", 6).await, Ok(vec!["[::1]:6".parse().unwrap()]));
+    }
+    /// Answers every question with two services: `one.loki` at 7001 and `two.loki` at 7002.
+    async fn serve(socket: tokio::net::UdpSocket) {
+        let mut query = [0; 512];
+        loop {
+            let (_, from) = socket.recv_from(&mut query).await.unwrap();
+            let name_end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap();
+            let mut answer = query[..2].to_vec();
+            answer.extend([0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0]);
+            answer.extend(&query[12..name_end + 5]);
+            for (host, port) in [(b"one", 7001u16), (b"two", 7002)] {
+                // The name asked for, SRV, IN, a time to live, 16 bytes, priority and weight.
+                answer.extend([0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 30, 0, 16, 0, 1, 0, 1]);
+                answer.extend(port.to_be_bytes());
+                answer.extend([&[3][..], host, &[4], b"loki", &[0]].concat());
+            }
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn services_have_their_own_hosts_and_ports() {
+        use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut server = NameServerConfig::udp(address.ip());
+        server.connections[0].port = address.port();
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let resolver = TokioResolver::builder_with_config(config, Default::default()).build().unwrap();
+        let expected = vec![("one.loki.".to_string(), 7001), ("two.loki.".to_string(), 7002)];
+        tokio::select! {
+            () = serve(socket) => {}
+            found = services_of(&resolver, "_gossip._udp.loki.") => {
+                let mut found = found.unwrap();
+                found.sort();
+                assert_eq!(found, expected);
+            }
+        }
     }
 }
