@@ -1,6 +1,6 @@
 //! A source in memory for the engine's tests and benches: blocks built from entries, or that fail to load.
 
-use logql::source::{Block, Selection, Source, StreamBlocks, Streams};
+use logql::source::{Block, Decompressed, Frames, Selection, Source, StreamBlocks, Streams};
 use model::{BlockBuilder, Error, Labels, Layout, RawBlock, Result, SymbolsBuilder};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,11 +25,11 @@ impl Block for MemoryBlock {
     fn entries(&self) -> u64 {
         self.entries
     }
-    fn load(&self) -> Result<RawBlock> {
+    fn open(&self) -> Result<Arc<dyn Frames>> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         match &self.failure {
             Some(error) => Err(error.clone()),
-            None => Ok(self.raw.clone()),
+            None => Ok(Arc::new(Decompressed { raw: self.raw.clone(), bounds_ns: self.bounds_ns })),
         }
     }
 }
