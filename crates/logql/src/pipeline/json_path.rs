@@ -120,11 +120,18 @@ impl Walk<'_, '_> {
         self.scratch.keys.resize(level, KeySpan::default());
         self.scratch.keys[level - 1] = span;
         for i in 0..self.paths.paths.len() {
-            if self.paths.paths[i].len() == level && !self.scratch.found[i] && self.is_open(i, level) {
+            if self.ends_in(i, level, span) && !self.scratch.found[i] && self.is_open(i, level) {
                 self.take(i, next + 1);
             }
         }
         if self.scratch.found.iter().all(|f| *f) { None } else { Some(next + 1) }
+    }
+
+    /// Whether path `i` has so many steps, the last of them the key `span`: what rules out most paths.
+    #[inline]
+    fn ends_in(&self, i: usize, level: usize, span: KeySpan) -> bool {
+        let path = &self.paths.paths[i];
+        path.len() == level && matches!(path.last(), Some(Step::Field(key)) if key.as_bytes() == self.key(span))
     }
 
     /// Whether the first `levels` steps of path `i` are the keys that are open.

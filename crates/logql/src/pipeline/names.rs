@@ -32,9 +32,12 @@ pub struct Name {
     pub filter: Option<u32>,
 }
 
+/// A field as lines write it, and the label name that it gets.
 struct Key {
     raw: Box<[u8]>,
     name: Option<NameId>,
+    /// The key that came after it last.
+    next: usize,
 }
 
 pub struct Names<'p> {
@@ -42,7 +45,10 @@ pub struct Names<'p> {
     hasher: SeedableRandomState,
     list: Vec<Name>,
     by_text: HashTable<NameId>,
-    keys: HashTable<Key>,
+    keys: Vec<Key>,
+    by_raw: HashTable<usize>,
+    /// The key seen last. Lines of a stream have their fields in the same order, so the next one is mostly known.
+    latest: usize,
 }
 
 impl<'p> Names<'p> {
@@ -53,7 +59,9 @@ impl<'p> Names<'p> {
             hasher: content_hasher(),
             list: Vec::with_capacity(interest.names.len() + 16),
             by_text: HashTable::new(),
-            keys: HashTable::new(),
+            keys: Vec::new(),
+            by_raw: HashTable::new(),
+            latest: 0,
         };
         for name in &interest.names {
             names.intern(name);
@@ -65,6 +73,8 @@ impl<'p> Names<'p> {
         self.list.clear();
         self.by_text.clear();
         self.keys.clear();
+        self.by_raw.clear();
+        self.latest = 0;
         for name in &self.interest.names {
             self.intern(name);
         }
@@ -121,15 +131,49 @@ impl<'p> Names<'p> {
     /// The label name that a field `raw` gets; `None` when nothing is left of it.
     #[inline]
     pub fn of_field(&mut self, raw: &[u8]) -> Option<NameId> {
-        let hash = self.hasher.hash_one(raw);
-        if let Some(key) = self.keys.find(hash, |key| *key.raw == *raw) {
+        let expected = self.keys.get(self.latest).map_or(0, |latest| latest.next);
+        if let Some(key) = self.keys.get(expected)
+            && is_same(&key.raw, raw)
+        {
+            self.latest = expected;
             return key.name;
+        }
+        let key = self.key(raw);
+        if let Some(latest) = self.keys.get_mut(self.latest) {
+            latest.next = key;
+        }
+        self.latest = key;
+        self.keys[key].name
+    }
+
+    /// The place of a key, a new one if need be.
+    fn key(&mut self, raw: &[u8]) -> usize {
+        let hash = self.hasher.hash_one(raw);
+        if let Some(known) = self.by_raw.find(hash, |key| *self.keys[*key].raw == *raw) {
+            return *known;
         }
         let text = sanitize(&String::from_utf8_lossy(raw));
         let name = (!text.is_empty()).then(|| self.intern(&text));
-        let hasher = &self.hasher;
-        self.keys.insert_unique(hash, Key { raw: raw.into(), name }, |key| hasher.hash_one(&*key.raw));
-        name
+        let new = self.keys.len();
+        self.keys.push(Key { raw: raw.into(), name, next: new });
+        let (keys, hasher) = (&self.keys, &self.hasher);
+        self.by_raw.insert_unique(hash, new, |key| hasher.hash_one(&*keys[*key].raw));
+        new
+    }
+}
+
+/// Whether two names are equal: most are shorter than what a call of `memcmp` is worth.
+#[inline]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) if a.len() <= 16 => {
+            a_first == b_first && a_last == b_last
+        }
+        (Some(_), ..) => a == b,
+        _ => a.iter().zip(b).all(|(x, y)| x == y),
     }
 }
 
