@@ -170,9 +170,9 @@ fn unreadable_blocks_are_warnings_and_other_failures_are_errors() {
 #[test]
 fn hooks_stop_a_query_and_bound_its_memory() {
     let mut source = MemorySource::default();
-    for block in 0..100 {
+    for block in 0..200 {
         let entries: Vec<(i64, String)> =
-            (0..50).map(|i| ((block * 50 + i) * S / 10, format!("id={}", block * 50 + i))).collect();
+            (0..50).map(|i| ((block * 50 + i) * S / 20, format!("id={}", block * 50 + i))).collect();
         source.block(r#"{a="1"}"#, entries.iter().map(|(ts, line)| (*ts, line.as_str(), &[][..])));
     }
     let unlimited = EngineLimits { workers: 2, ..EngineLimits::default() };
