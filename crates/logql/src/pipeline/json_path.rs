@@ -6,6 +6,7 @@ use super::json::{JSON_ERROR, push_value};
 use super::json_scan::{self, Kind, Value};
 use super::labels::{Category, WorkingLabels};
 use super::names::NameId;
+use super::words;
 use crate::ast::Extraction;
 use crate::check::expressions::{Step, parse_json_path};
 use model::{Error, Result};
@@ -52,8 +53,8 @@ impl JsonPaths {
             labels.set_error(JSON_ERROR, "");
             return;
         }
-        scratch.found.clear();
         scratch.found.resize(self.paths.len(), false);
+        scratch.found.fill(false);
         scratch.keys.clear();
         scratch.unescaped.clear();
         Walk { paths: self, line, labels, scratch }.run();
@@ -131,7 +132,8 @@ impl Walk<'_, '_> {
     #[inline]
     fn ends_in(&self, i: usize, level: usize, span: KeySpan) -> bool {
         let path = &self.paths.paths[i];
-        path.len() == level && matches!(path.last(), Some(Step::Field(key)) if key.as_bytes() == self.key(span))
+        path.len() == level
+            && matches!(path.last(), Some(Step::Field(key)) if words::is_same(key.as_bytes(), self.key(span)))
     }
 
     /// Whether the first `levels` steps of path `i` are the keys that are open.

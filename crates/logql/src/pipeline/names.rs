@@ -2,6 +2,7 @@
 //! It must not know values or lines.
 
 use super::hints::Interest;
+use super::words;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashTable;
@@ -117,6 +118,15 @@ impl<'p> Names<'p> {
         id
     }
 
+    /// The same for a name that is probably `expected`.
+    #[inline]
+    pub fn intern_expected(&mut self, text: &str, expected: Option<NameId>) -> NameId {
+        match expected.filter(|id| words::is_same(self.get(*id).text.as_bytes(), text.as_bytes())) {
+            Some(id) => id,
+            None => self.intern(text),
+        }
+    }
+
     /// `name_extracted` for `name`.
     pub fn extracted(&mut self, id: NameId) -> NameId {
         if let Some(known) = self.list[id as usize].extracted {
@@ -133,7 +143,7 @@ impl<'p> Names<'p> {
     pub fn of_field(&mut self, raw: &[u8]) -> Option<NameId> {
         let expected = self.keys.get(self.latest).map_or(0, |latest| latest.next);
         if let Some(key) = self.keys.get(expected)
-            && is_same(&key.raw, raw)
+            && words::is_same(&key.raw, raw)
         {
             self.latest = expected;
             return key.name;
@@ -159,21 +169,6 @@ impl<'p> Names<'p> {
         let (keys, hasher) = (&self.keys, &self.hasher);
         self.by_raw.insert_unique(hash, new, |key| hasher.hash_one(&*keys[*key].raw));
         new
-    }
-}
-
-/// Whether two names are equal: most are shorter than what a call of `memcmp` is worth.
-#[inline]
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) if a.len() <= 16 => {
-            a_first == b_first && a_last == b_last
-        }
-        (Some(_), ..) => a == b,
-        _ => a.iter().zip(b).all(|(x, y)| x == y),
     }
 }
 

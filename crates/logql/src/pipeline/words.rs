@@ -1,5 +1,5 @@
-//! The first byte of some kinds in short text, eight bytes at a time: fields are mostly shorter than what makes a call of
-//! a vectorised search worth it. It must not know what the bytes delimit.
+//! Short text, eight bytes at a time: where its first byte of some kind is, and whether it is some other text. Fields are
+//! mostly shorter than what makes a call of a vectorised search worth it. It must not know what the bytes delimit.
 
 const LOW: u64 = u64::from_le_bytes([1; 8]);
 const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
@@ -43,6 +43,21 @@ pub fn logfmt_end(text: &[u8], at: usize) -> Option<usize> {
     find(text, at, |word| is_below(word, b' ' + 1) | is(word, b'=') | is(word, b'"'), ends)
 }
 
+/// Whether two short texts are equal: most names are shorter than what a call of `memcmp` is worth.
+#[inline]
+pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) if a.len() <= 16 => {
+            a_first == b_first && a_last == b_last
+        }
+        (Some(_), ..) => a == b,
+        _ => a.iter().zip(b).all(|(x, y)| x == y),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +83,19 @@ mod tests {
             }
         }
         assert_eq!(quote_or_backslash(b"abc", 4), None);
+    }
+
+    #[test]
+    fn texts_are_equal_when_every_byte_is() {
+        for len in 0..24 {
+            let text = vec![b'x'; len];
+            assert!(is_same(&text, &text.clone()));
+            assert!(!is_same(&text, &vec![b'x'; len + 1]));
+            for place in 0..len {
+                let mut other = text.clone();
+                other[place] = b'y';
+                assert!(!is_same(&text, &other), "{len} {place}");
+            }
+        }
     }
 }
