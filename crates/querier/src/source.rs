@@ -172,7 +172,7 @@ impl QuerySource {
             ReadOrder::ByTime(Direction::Forward) => wanted.sort_by_key(|(_, _, c)| c.from_ms),
         }
         let refs = wanted.iter().map(|(_, tenant, chunk)| (tenant.clone(), *chunk)).collect();
-        let fetcher = Fetcher::new(self.stores.chunks.clone(), self.notes.clone(), range, self.chunks_ahead, refs);
+        let fetcher = Fetcher::new(self.stores.chunks.clone(), self.notes.clone(), self.chunks_ahead, refs);
         let mut parts: HashMap<usize, Vec<Arc<dyn Block>>> = HashMap::new();
         for (index, (stream, _, _)) in wanted.iter().enumerate() {
             parts.entry(*stream).or_default().push(Arc::new(StoredPart { fetcher: fetcher.clone(), index }));

@@ -179,7 +179,7 @@ impl Tail {
         let of_stream = self.seen.stream(&stream.labels);
         let mut pipeline = self.pipeline.stream(&stream.labels);
         for block in stream.blocks {
-            let raw = recent::raw(&block)?;
+            let raw = recent::raw(&block, Vec::new())?;
             let mut entries = raw.entries();
             loop {
                 let next = entries.try_next();
