@@ -18,7 +18,7 @@ pub use metered::{Metered, ObjectMetrics};
 pub use names::ChunkNames;
 pub use open::open;
 pub use settings::{
-    AzureSettings, Backoff, FilesystemSettings, GcsSettings, HttpSettings, ObjectSettings, Place, S3Settings, Secret,
+    AzureSettings, Backoff, FilesystemSettings, GcsSettings, HttpSettings, ObjectSettings, Place, S3Settings,
     SseSettings,
 };
 pub use spread::Spread;
