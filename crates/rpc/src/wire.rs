@@ -2,11 +2,13 @@
 //! generated types are seen here and nowhere else.
 
 mod client;
+mod connect;
 mod convert;
 mod error;
 mod server;
 
 pub use client::IngesterClient;
+pub use connect::{Channel, Connector, Traced};
 pub use error::{error_of, status_of};
 pub use server::ingester_server;
 

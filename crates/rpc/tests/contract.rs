@@ -7,10 +7,10 @@ use futures::stream::BoxStream;
 use model::{Batch, Kind, Labels, Result, TenantId};
 use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
 use rpc::testing::{ScriptedIngester, check_ingester};
-use rpc::wire::{IngesterClient, ingester_server};
+use rpc::wire::{Connector, IngesterClient, ingester_server};
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tonic::transport::{Endpoint, Server, server::TcpIncoming};
+use tonic::transport::{Server, server::TcpIncoming};
 
 /// The instance itself, behind nothing.
 struct Local(Arc<ScriptedIngester>);
@@ -45,7 +45,7 @@ async fn over_grpc(inner: Arc<ScriptedIngester>) -> IngesterClient {
     let address = listener.local_addr().unwrap();
     let serve = Server::builder().add_routes(ingester_server(inner)).serve_with_incoming(TcpIncoming::from(listener));
     tokio::spawn(serve);
-    IngesterClient::new(Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy())
+    IngesterClient::connect(&Connector::default(), &address.to_string()).unwrap()
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn an_ingester_that_is_not_there_is_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let client = IngesterClient::new(Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy());
+    let client = IngesterClient::connect(&Connector::default(), &address.to_string()).unwrap();
     let tenant = TenantId::parse("a").unwrap();
     assert_eq!(client.push(&tenant, Batch::default()).await.unwrap_err().kind, Kind::Unavailable);
 }

@@ -38,7 +38,10 @@ impl IngesterRing {
     /// `local` is the ingester of this process, if it plays the role.
     pub fn new(base: &Base, local: Option<Arc<dyn Ingester>>) -> Self {
         let local = local.map(|ingester| (own_id(&base.settings), ingester));
-        let connect = |address: &str| -> Result<Arc<dyn Ingester>> { Ok(Arc::new(IngesterClient::connect(address)?)) };
+        let connector = base.connectors.ingester_client.clone();
+        let connect = move |address: &str| -> Result<Arc<dyn Ingester>> {
+            Ok(Arc::new(IngesterClient::connect(&connector, address)?))
+        };
         IngesterRing {
             members: base.members.clone(),
             pool: Pool::new(local, Box::new(connect)),
