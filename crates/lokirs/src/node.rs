@@ -4,6 +4,7 @@ use crate::admin::{Admin, VERSION};
 use crate::auth::Guard;
 use crate::config::{Config, Keys, Settings};
 use crate::connect::Connectors;
+use crate::debug::Debug;
 use crate::http::{self, Requests};
 use crate::listeners::Listeners;
 use crate::log::LogLevel;
@@ -104,7 +105,7 @@ impl Node {
         let chosen = targets::roles(&config.settings.target);
         let mut parts = Parts::default();
         roles::add(&chosen, &base, &mut parts).await?;
-        let Base { settings, metrics, services, tasks, reloader, .. } = base;
+        let Base { settings, metrics, services, tasks, memory, reloader, .. } = base;
         let admin = Admin {
             services: services.clone(),
             metrics: metrics.clone(),
@@ -120,7 +121,8 @@ impl Node {
         let listeners = Listeners::bind(&settings, &metrics, &reloader).await?;
         let addresses = listeners.addresses().map_err(|error| format!("no local address: {error}"))?;
         let public = guard.public(admin.clone().public());
-        let operators = guard.operators(admin.operators().merge(parts.admin));
+        let debug = Debug { tasks: tasks.clone(), memory };
+        let operators = guard.operators(admin.operators().merge(debug.operators()).merge(parts.admin));
         let tenants = guard.readers(parts.http).merge(http::gated(guard.pushers(parts.writes), services.clone()));
         let mut data = public.clone().merge(tenants);
         if listeners.admin.is_none() || settings.server.admin_routes_on_data_port {

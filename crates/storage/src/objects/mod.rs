@@ -14,7 +14,7 @@ mod spread;
 
 pub use backend::Backend;
 pub use limited::Limited;
-pub use metered::{Metered, ObjectMetrics};
+pub use metered::{Metered, ObjectMetrics, StoreKind};
 pub use names::ChunkNames;
 pub use open::open;
 pub use settings::{

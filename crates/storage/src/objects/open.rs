@@ -3,7 +3,7 @@
 use super::settings::HttpSettings;
 use super::{
     AzureSettings, Backend, Backoff, ChunkNames, GcsSettings, Limited, Metered, ObjectMetrics, ObjectSettings, Objects,
-    Place, s3,
+    Place, StoreKind, s3,
 };
 use model::{Error, Result};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -36,9 +36,15 @@ pub fn open(name: &str, settings: &ObjectSettings, metrics: Option<&ObjectMetric
         Place::Gcs(s) => gcs(s, prefix)?,
         Place::Azure(s) => azure(s, prefix)?,
     };
+    let kind = match &settings.place {
+        Place::Memory | Place::Filesystem(_) => StoreKind::Local,
+        Place::S3(_) => StoreKind::S3,
+        Place::Gcs(_) => StoreKind::Gcs,
+        Place::Azure(_) => StoreKind::Azure,
+    };
     let limited = objects.wrapped(|inner| Arc::new(Limited::new(inner, settings.concurrent_calls_max)));
     Ok(match metrics {
-        Some(metrics) => limited.wrapped(|inner| Arc::new(Metered::new(inner, name, metrics.clone()))),
+        Some(metrics) => limited.wrapped(|inner| Arc::new(Metered::new(inner, name, kind, metrics.clone()))),
         None => limited,
     })
 }
