@@ -3,14 +3,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "the suite is a client: real time, and tasks that a test joins")]
 
+mod access;
+#[path = "../certificates.rs"]
+mod certificates;
 mod client;
 mod conformance;
 mod crash;
 mod golden;
 mod hostile;
 mod ledger;
+mod metrics;
 mod process;
 mod roles;
+mod secrets;
 mod stop;
 mod tail;
+mod traces;
 mod wal;

@@ -51,6 +51,11 @@ impl Metrics {
             m.last_success_seconds.clone(),
         );
         m.register_rounds(registry);
+        // A rate over a count that is not there yet is no rate.
+        for status in ["success", "failure"] {
+            drop(m.rounds.get_or_create(&StatusLabel { status }));
+            drop(m.retention_rounds.get_or_create(&StatusLabel { status }));
+        }
         let mut add = |name: &str, help: &str, counter: &Counter| {
             registry.register(format!("loki_compactor_{name}"), help, counter.clone());
         };
@@ -111,5 +116,25 @@ impl Metrics {
             "Seconds of the last of them that ended without an error",
             self.retention_seconds.clone(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_by_user_has_lokis_names() {
+        let mut registry = Registry::default();
+        let m = Metrics::register(&mut registry);
+        for family in [&m.lines_deleted, &m.requests_received, &m.requests_processed] {
+            family.get_or_create(&UserLabel { user: "a".into() }).inc();
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for name in ["deleted_lines", "delete_requests_received", "delete_requests_processed"] {
+            let line = format!("loki_compactor_{name}_total{{user=\"a\"}} 1");
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
     }
 }

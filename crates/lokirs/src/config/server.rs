@@ -1,6 +1,7 @@
 //! The blocks of the process itself: `server`, `common`, `memberlist`, `runtime_config`, and the small ones.
 
 use runtime::settings;
+use runtime::settings::Secret;
 use runtime::tls::{self, ClientAuth, MinVersion};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,6 +50,10 @@ settings! {
         /// `NoClientCert`, `RequestClientCert`, `RequireAnyClientCert`, `VerifyClientCertIfGiven` or
         /// `RequireAndVerifyClientCert`.
         pub client_auth_type: String = String::new(),
+        /// The same in the file itself: refused, so that nobody believes to be encrypted who is not.
+        pub cert: String = String::new(),
+        pub key: Secret = Secret::default(),
+        pub client_ca: String = String::new(),
     }
 
     /// A block of settings of gRPC clients: what lokirs reads of it.
@@ -150,6 +155,9 @@ impl Server {
     pub fn tls(&self, tls: &ServerTls) -> Result<Option<tls::ServerTls>, String> {
         if *tls == ServerTls::default() {
             return Ok(None);
+        }
+        if !tls.cert.is_empty() || !tls.key.is_empty() || !tls.client_ca.is_empty() {
+            return Err("cert, key and client_ca are read from files: cert_file, key_file, client_ca_file".into());
         }
         let meaning = tls::ServerTls {
             cert_file: tls.cert_file.clone().into(),

@@ -131,6 +131,7 @@ fn what_cannot_work_is_refused() {
         ("common: {ring: {kvstore: {store: consul}}}\n", "consul has no client here"),
         ("server: {http_tls_config: {cert_file: x}}\n", "server.http_tls_config: cert_file and key_file are both"),
         ("server: {grpc_tls_config: {cert_file: x, key_file: y, client_auth_type: Z}}\n", "invalid client_auth_type"),
+        ("server: {http_tls_config: {cert: x, key: y}}\n", "are read from files"),
         ("ingester_client: {grpc_client_config: {tls_enabled: true, tls_key_path: x}}\n", "only of use together"),
         ("auth_enabled: false\nserver: {auth_file: x}\n", "auth_enabled must be true"),
         ("limits_config: {retention_period: 1h}\n", "retention period must be >= 24h"),

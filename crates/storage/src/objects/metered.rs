@@ -192,4 +192,28 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
     }
+
+    #[tokio::test]
+    async fn each_kind_of_store_has_lokis_metric_of_its_own() {
+        for (kind, name) in [
+            (StoreKind::S3, Some("s3")),
+            (StoreKind::Gcs, Some("gcs")),
+            (StoreKind::Azure, Some("azure_blob")),
+            (StoreKind::Local, None),
+        ] {
+            let mut registry = Registry::default();
+            let metrics = ObjectMetrics::register(&mut registry);
+            let objects = Objects::memory().wrapped(|inner| Arc::new(Metered::new(inner, "x", kind, metrics)));
+            objects.put("a/b", Bytes::from_static(b"12345")).await.unwrap();
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            let found: Vec<&str> = ["s3", "gcs", "azure_blob"]
+                .into_iter()
+                .filter(|name| {
+                    text.contains(&format!("loki_{name}_request_duration_seconds_count{{operation=\"upload\""))
+                })
+                .collect();
+            assert_eq!(found, Vec::from_iter(name), "{kind:?}");
+        }
+    }
 }
