@@ -9,6 +9,7 @@ use rpc::ingester::{PushOutcome, Rejection};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// How long an ingester may take for a batch; Loki's `ingester_client.remote_timeout` for pushes is of this order.
 pub const PUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,13 +25,14 @@ pub async fn replicate(
     for (number, (ingester, batch)) in shards.batches.into_iter().enumerate() {
         let ingester = view.ingesters()[ingester].clone();
         let (tenant, sender) = (tenant.clone(), sender.clone());
-        tasks.spawn(async move {
+        let sending = async move {
             let answer = tokio::time::timeout(PUSH_TIMEOUT, ingester.push(&tenant, batch)).await;
             let answer =
                 answer.unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "an ingester did not answer in time")));
             // Nobody listens any more when the quorum was there before.
             let _ = sender.send((number, answer)).await;
-        });
+        };
+        tasks.spawn(sending.instrument(tracing::info_span!("replica")));
     }
     drop(sender);
     let mut progress = shards.sets.into_iter().map(|set| Progress::new(set, view)).collect::<Result<Vec<_>>>()?;

@@ -46,7 +46,7 @@ async fn between(inner: Arc<ScriptedIngester>, client: ClusterId, server: Cluste
     let address = listener.local_addr().unwrap();
     let routes = Server::builder().layer(server.guard()).add_routes(ingester_server(inner));
     tokio::spawn(routes.serve_with_incoming(TcpIncoming::from(listener)));
-    IngesterClient::connect(&Connector::of_cluster(client), &address.to_string()).unwrap()
+    IngesterClient::connect(&Connector::default().of_cluster(client), &address.to_string()).unwrap()
 }
 
 fn cluster(name: &str) -> ClusterId {

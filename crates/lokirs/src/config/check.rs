@@ -19,6 +19,7 @@ pub fn check(settings: &Settings) -> Result<(), String> {
     schema(settings, &mut faults);
     retention(settings, &mut faults);
     process(settings, &mut faults);
+    access(settings, &mut faults);
     match faults.as_slice() {
         [] => Ok(()),
         [fault] => Err(fault.clone()),
@@ -78,13 +79,6 @@ fn process(settings: &Settings, faults: &mut Vec<String>) {
     if replicas == 0 {
         faults.push("common.replication_factor must be at least 1".into());
     }
-    for (block, tls) in
-        [("http_tls_config", &settings.server.http_tls_config), ("grpc_tls_config", &settings.server.grpc_tls_config)]
-    {
-        if !tls.cert_file.is_empty() || !tls.key_file.is_empty() {
-            faults.push(format!("server.{block}: listeners speak no TLS; put a gateway in front"));
-        }
-    }
     for store in [&settings.common.ring.kvstore.store, &settings.ingester.lifecycler.ring.kvstore.store] {
         if !matches!(store.as_str(), "" | "inmemory" | "memberlist") {
             faults.push(format!("ring.kvstore.store: {store} has no client here: use memberlist or inmemory"));
@@ -134,5 +128,23 @@ fn cluster(settings: &Settings, faults: &mut Vec<String>) {
     if memberlist.gossip_interval < fastest || memberlist.rejoin_interval.is_zero() {
         faults
             .push(format!("memberlist: gossip_interval must be at least {fastest:?} and rejoin_interval more than 0"));
+    }
+}
+
+/// Certificates of both sides, and who is let in.
+fn access(settings: &Settings, faults: &mut Vec<String>) {
+    let server = &settings.server;
+    for (block, tls) in [("http_tls_config", &server.http_tls_config), ("grpc_tls_config", &server.grpc_tls_config)] {
+        if let Err(fault) = server.tls(tls) {
+            faults.push(format!("server.{block}: {fault}"));
+        }
+    }
+    for (block, client) in crate::connect::blocks(settings) {
+        if let Err(fault) = client.tls() {
+            faults.push(format!("{block}: {fault}"));
+        }
+    }
+    if !server.auth_file.is_empty() && settings.auth_enabled == Some(false) {
+        faults.push("server.auth_file: credentials belong to tenants, so auth_enabled must be true".into());
     }
 }

@@ -10,7 +10,7 @@ use model::{Error, Result};
 use parking_lot::Mutex;
 use querier::ingesters::{Ingesters, ReadSet};
 use rpc::ingester::Ingester;
-use rpc::wire::{Connector, IngesterClient};
+use rpc::wire::IngesterClient;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl IngesterRing {
     /// `local` is the ingester of this process, if it plays the role.
     pub fn new(base: &Base, local: Option<Arc<dyn Ingester>>) -> Self {
         let local = local.map(|ingester| (base.id.clone(), ingester));
-        let connector = Connector::of_cluster(base.cluster.name.clone());
+        let connector = base.connectors.ingester_client.clone();
         let connect = move |address: &str| -> Result<Arc<dyn Ingester>> {
             Ok(Arc::new(IngesterClient::connect(&connector, address)?))
         };
