@@ -74,7 +74,7 @@ async fn spans_arrive_over_both_protocols() {
         exporting.spawn("export", exporter.run(exporting.stopping()));
         // What is queued is sent before the end.
         assert!(exporting.stop(Duration::from_secs(20)).await.is_empty());
-        let heard = heard.lock();
+        let heard = heard.lock().clone();
         let (headers, request) = &heard[0];
         assert_eq!((heard.len(), headers["x-key"].to_str().unwrap()), (1, "hunter2"), "{protocol}");
         let resource = request.resource_spans[0].resource.as_ref().unwrap();
@@ -88,7 +88,6 @@ async fn spans_arrive_over_both_protocols() {
         let value = outer.attributes[0].value.as_ref().unwrap().value.as_ref().unwrap();
         assert_eq!((outer.attributes[0].key.as_str(), value), ("tenant", &OneValue::Text("acme".into())));
         assert!(metrics.print_classic().contains("lokirs_trace_spans_sent_total 2"));
-        drop(heard);
         assert!(tasks.stop(Duration::from_secs(5)).await.is_empty());
     }
 }
