@@ -3,11 +3,15 @@
 
 mod client;
 mod convert;
+mod deletes;
 mod error;
+mod index;
 mod server;
 
 pub use client::IngesterClient;
+pub use deletes::{DeletesClient, deletes_server};
 pub use error::{error_of, status_of};
+pub use index::{IndexClient, index_server};
 pub use server::ingester_server;
 
 /// The metadata that names the tenant of a call.

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Kind, Labels, Result, TenantId};
 use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
-use rpc::testing::{ScriptedIngester, check_ingester};
-use rpc::wire::{IngesterClient, ingester_server};
+use rpc::testing::{ScriptedIngester, check_deletes, check_index, check_ingester};
+use rpc::wire::{DeletesClient, IndexClient, IngesterClient, deletes_server, index_server, ingester_server};
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tonic::transport::{Endpoint, Server, server::TcpIncoming};
+use tonic::service::Routes;
+use tonic::transport::{Channel, Endpoint, Server, server::TcpIncoming};
 
 /// The instance itself, behind nothing.
 struct Local(Arc<ScriptedIngester>);
@@ -40,12 +41,16 @@ impl Ingester for Local {
     }
 }
 
-async fn over_grpc(inner: Arc<ScriptedIngester>) -> IngesterClient {
+/// A channel to a server of `routes`.
+async fn served(routes: Routes) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serve = Server::builder().add_routes(ingester_server(inner)).serve_with_incoming(TcpIncoming::from(listener));
-    tokio::spawn(serve);
-    IngesterClient::new(Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy())
+    tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpIncoming::from(listener)));
+    Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+async fn over_grpc(inner: Arc<ScriptedIngester>) -> IngesterClient {
+    IngesterClient::new(served(ingester_server(inner)).await)
 }
 
 #[tokio::test]
@@ -56,6 +61,16 @@ async fn an_instance_is_an_ingester() {
 #[tokio::test]
 async fn a_client_is_an_ingester() {
     check_ingester(over_grpc).await;
+}
+
+#[tokio::test]
+async fn a_client_is_an_index() {
+    check_index(async |script| IndexClient::new(served(index_server(script)).await)).await;
+}
+
+#[tokio::test]
+async fn a_client_is_a_delete_service() {
+    check_deletes(async |script| DeletesClient::new(served(deletes_server(script)).await)).await;
 }
 
 #[tokio::test]

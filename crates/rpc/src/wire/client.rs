@@ -37,13 +37,7 @@ pub struct IngesterClient {
 impl IngesterClient {
     /// To `host:port`; connects when it is first used. `Invalid` when that is no address.
     pub fn connect(address: &str) -> Result<Self> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|e| Error::invalid(format!("the gRPC address {address:?}: {e}")))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .tcp_nodelay(true);
-        Ok(Self::new(endpoint.connect_lazy()))
+        Ok(Self::new(channel(address)?))
     }
 
     /// Over a channel that connects, and reconnects, by itself.
@@ -55,8 +49,19 @@ impl IngesterClient {
     }
 }
 
+/// A channel to `host:port` that connects when it is first used.
+pub(super) fn channel(address: &str) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|e| Error::invalid(format!("the gRPC address {address:?}: {e}")))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .tcp_nodelay(true);
+    Ok(endpoint.connect_lazy())
+}
+
 /// A request of a tenant, with the deadline that the other side sees.
-fn of_tenant<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
+pub(super) fn of_tenant<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
     let mut request = without_deadline(tenant, message)?;
     request.set_timeout(CALL_TIMEOUT);
     Ok(request)
@@ -69,14 +74,14 @@ fn without_deadline<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
     Ok(request)
 }
 
-async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T> {
+pub(super) async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T> {
     match tokio::time::timeout(timeout, call).await {
         Ok(answer) => answer.map_err(|status| error_of(&status)),
-        Err(_) => Err(Error::new(Kind::Timeout, "an ingester did not answer in time")),
+        Err(_) => Err(Error::new(Kind::Timeout, "another node did not answer in time")),
     }
 }
 
-async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
+pub(super) async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
     within(CALL_TIMEOUT, call).await.map(Response::into_inner)
 }
 
