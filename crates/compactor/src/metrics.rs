@@ -20,6 +20,7 @@ pub(crate) struct UserLabel {
 /// Cloning shares the counts. Counters get their `_total` from the exposition.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    pub(crate) running: Gauge,
     pub(crate) rounds: Family<StatusLabel, Counter>,
     pub(crate) last_success_seconds: Gauge,
     pub(crate) table_failures: Counter,
@@ -38,6 +39,11 @@ pub struct Metrics {
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Metrics {
         let m = Metrics::default();
+        registry.register(
+            "loki_boltdb_shipper_compactor_running",
+            "Whether this compactor is the one that compacts",
+            m.running.clone(),
+        );
         registry.register("loki_boltdb_shipper_compact_tables_operation", "Rounds over all tables", m.rounds.clone());
         registry.register(
             "loki_boltdb_shipper_compact_tables_operation_last_successful_run_timestamp_seconds",
