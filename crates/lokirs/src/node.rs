@@ -51,7 +51,7 @@ pub struct Parts {
     pub http: Router,
     /// Routes that take data: closed as soon as the process is told to stop.
     pub writes: Router,
-    pub grpc: Routes,
+    grpc: Routes,
     stops: Vec<Stop>,
 }
 
@@ -61,6 +61,12 @@ struct Stop {
 }
 
 impl Parts {
+    /// Adds a service to those that other nodes call.
+    pub fn serve_grpc(&mut self, service: Routes) {
+        let others = std::mem::take(&mut self.grpc).into_axum_router();
+        self.grpc = service.into_axum_router().merge(others.reset_fallback()).into();
+    }
+
     /// What a role does to stop; it runs after everything that was added later has stopped.
     pub fn on_stop(&mut self, name: &'static str, stop: impl Future<Output = ()> + Send + 'static) {
         self.stops.push(Stop { name, stop: Box::pin(stop) });

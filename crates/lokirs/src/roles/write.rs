@@ -68,7 +68,7 @@ pub async fn ingester(
         recovering.recovered().await;
         service.running();
     });
-    parts.grpc = rpc::wire::ingester_server(ingester.clone());
+    parts.serve_grpc(rpc::wire::ingester_server(ingester.clone()));
     let stopping = ingester.clone();
     let alone = has_reader && base.members.all().len() < 2;
     parts.on_stop("ingester", async move {
