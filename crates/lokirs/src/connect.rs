@@ -38,8 +38,8 @@ pub fn blocks(settings: &Settings) -> [(&'static str, &GrpcClient); 6] {
 
 impl Connectors {
     pub fn new(settings: &Settings, cluster: &ClusterId, reloader: &Reloader) -> Result<Self, String> {
-        let made: [Result<Connector, String>; 6] = blocks(settings)
-            .map(|(name, client)| Ok(connector(name, client, reloader)?.of_cluster(cluster.clone())));
+        let made: [Result<Connector, String>; 6] =
+            blocks(settings).map(|(name, client)| Ok(connector(name, client, reloader)?.of_cluster(cluster.clone())));
         let [ingester_client, frontend, frontend_worker, query_scheduler, index_gateway_client, compactor] = made;
         Ok(Connectors {
             ingester_client: ingester_client?,
