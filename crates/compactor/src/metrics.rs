@@ -21,10 +21,10 @@ pub(crate) struct UserLabel {
 /// Cloning shares the counts. Counters get their `_total` from the exposition.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    pub(crate) running: Gauge,
     pub(crate) rounds: Family<StatusLabel, Counter>,
     pub(crate) last_success_seconds: Gauge,
     pub(crate) round_seconds: Gauge<f64, AtomicU64>,
-    pub(crate) running: Gauge,
     pub(crate) retention_rounds: Family<StatusLabel, Counter>,
     pub(crate) retention_last_success_seconds: Gauge,
     pub(crate) retention_seconds: Gauge<f64, AtomicU64>,
@@ -44,6 +44,11 @@ pub struct Metrics {
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Metrics {
         let m = Metrics::default();
+        registry.register(
+            "loki_boltdb_shipper_compactor_running",
+            "Whether this compactor is the one that compacts",
+            m.running.clone(),
+        );
         registry.register("loki_boltdb_shipper_compact_tables_operation", "Rounds over all tables", m.rounds.clone());
         registry.register(
             "loki_boltdb_shipper_compact_tables_operation_last_successful_run_timestamp_seconds",
@@ -95,11 +100,6 @@ impl Metrics {
             "loki_boltdb_shipper_compact_tables_operation_duration_seconds",
             "Seconds of the last round that ended without an error",
             self.round_seconds.clone(),
-        );
-        registry.register(
-            "loki_boltdb_shipper_compactor_running",
-            "1 in the process that compacts",
-            self.running.clone(),
         );
         registry.register(
             "loki_compactor_apply_retention_operation",

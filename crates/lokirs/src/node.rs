@@ -66,7 +66,7 @@ pub struct Parts {
     /// Routes that change the process or reveal how it is set up: on the admin listener where there is one, else beside
     /// the others. What changes state is a POST, PUT or DELETE.
     pub admin: Router,
-    pub grpc: Routes,
+    grpc: Routes,
     stops: Vec<Stop>,
 }
 
@@ -76,6 +76,12 @@ struct Stop {
 }
 
 impl Parts {
+    /// Adds a service to those that other nodes call.
+    pub fn serve_grpc(&mut self, service: Routes) {
+        let others = std::mem::take(&mut self.grpc).into_axum_router();
+        self.grpc = service.into_axum_router().merge(others.reset_fallback()).into();
+    }
+
     /// What a role does to stop; it runs after everything that was added later has stopped.
     pub fn on_stop(&mut self, name: &'static str, stop: impl Future<Output = ()> + Send + 'static) {
         self.stops.push(Stop { name, stop: Box::pin(stop) });

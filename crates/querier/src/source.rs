@@ -14,19 +14,19 @@ use model::time::NANOS_PER_MILLI;
 use model::{Direction, Error, Fingerprint, Labels, Matcher, Result, TenantId, TimeRange};
 use parking_lot::Mutex;
 use rpc::deletes::{DeleteFilter, Deletes};
+use rpc::index::{Index, IndexRequest};
 use rpc::ingester::{RecentRequest, RecentStream};
 use rpc::queries::Tenants;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 use storage::chunks::ChunkStore;
-use storage::index::IndexReader;
 
 /// Everything that holds data: the ingesters that may have recent entries, the index and the chunks.
 #[derive(Clone)]
 pub struct Stores {
     pub ingesters: Arc<dyn Ingesters>,
-    pub index: Arc<IndexReader>,
+    pub index: Arc<dyn Index>,
     pub chunks: Arc<ChunkStore>,
     /// What tenants asked to delete, where that is known.
     pub deletes: Option<Arc<dyn Deletes>>,
@@ -142,9 +142,13 @@ impl QuerySource {
         found: &mut FoundStreams,
     ) -> Result<()> {
         let start = Instant::now();
-        let range_ms = (selection.range.from_ms(), selection.range.through_ms());
-        let shard = selection.shard.map(|s| s.fingerprints());
-        let answer = self.stores.index.series(tenant, matchers, range_ms, shard).boxed().await?;
+        let request = IndexRequest {
+            tenant: tenant.clone(),
+            matchers: matchers.to_vec(),
+            range: selection.range,
+            shard: selection.shard,
+        };
+        let answer = self.stores.index.chunks(request).await?;
         answer.warnings.into_iter().for_each(|w| self.notes.warn(w));
         for series in answer.value {
             let f = found.entry((tenant.clone(), series.labels)).or_default();

@@ -5,13 +5,17 @@ mod client;
 mod cluster;
 mod connect;
 mod convert;
+mod deletes;
 mod error;
+mod index;
 mod server;
 
 pub use client::IngesterClient;
 pub use cluster::{CLUSTER_METADATA, ClusterGuard, ClusterId};
 pub use connect::{Channel, Connector};
+pub use deletes::{DeletesClient, deletes_server};
 pub use error::{error_of, status_of};
+pub use index::{IndexClient, index_server};
 pub use server::ingester_server;
 
 /// The metadata that names the tenant of a call.

@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Kind, Labels, Result, TenantId};
 use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
-use rpc::testing::{ScriptedIngester, check_ingester};
-use rpc::wire::{ClusterId, Connector, IngesterClient, ingester_server};
+use rpc::testing::{ScriptedIngester, check_deletes, check_index, check_ingester};
+use rpc::wire::{
+    ClusterId, Connector, DeletesClient, IndexClient, IngesterClient, deletes_server, index_server, ingester_server,
+};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tonic::service::Routes;
 use tonic::transport::{Server, server::TcpIncoming};
 
 /// The instance itself, behind nothing.
@@ -40,13 +43,19 @@ impl Ingester for Local {
     }
 }
 
+/// The address of a server of `routes` that belongs to a cluster, or to none.
+async fn served(routes: Routes, server: ClusterId) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serve = Server::builder().layer(server.guard()).add_routes(routes);
+    tokio::spawn(serve.serve_with_incoming(TcpIncoming::from(listener)));
+    address
+}
+
 /// A client of one cluster in front of a server of another, or of none.
 async fn between(inner: Arc<ScriptedIngester>, client: ClusterId, server: ClusterId) -> IngesterClient {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let routes = Server::builder().layer(server.guard()).add_routes(ingester_server(inner));
-    tokio::spawn(routes.serve_with_incoming(TcpIncoming::from(listener)));
-    IngesterClient::connect(&Connector::default().of_cluster(client), &address.to_string()).unwrap()
+    let address = served(ingester_server(inner), server).await;
+    IngesterClient::connect(&Connector::default().of_cluster(client), &address).unwrap()
 }
 
 fn cluster(name: &str) -> ClusterId {
@@ -65,6 +74,24 @@ async fn an_instance_is_an_ingester() {
 #[tokio::test]
 async fn a_client_is_an_ingester() {
     check_ingester(over_grpc).await;
+}
+
+#[tokio::test]
+async fn a_client_is_an_index() {
+    let client = async |script| {
+        let address = served(index_server(script), ClusterId::default()).await;
+        IndexClient::connect(&Connector::default(), &address).unwrap()
+    };
+    check_index(client).await;
+}
+
+#[tokio::test]
+async fn a_client_is_a_delete_service() {
+    let client = async |script| {
+        let address = served(deletes_server(script), ClusterId::default()).await;
+        DeletesClient::connect(&Connector::default(), &address).unwrap()
+    };
+    check_deletes(client).await;
 }
 
 #[tokio::test]

@@ -84,6 +84,13 @@ fn process(settings: &Settings, faults: &mut Vec<String>) {
             faults.push(format!("ring.kvstore.store: {store} has no client here: use memberlist or inmemory"));
         }
     }
+    let gateway = &settings.index_gateway;
+    if !matches!(gateway.mode.as_str(), "simple" | "ring") {
+        faults.push(format!("index_gateway.mode: {:?} is neither simple nor ring", gateway.mode));
+    }
+    if gateway.ring.replication_factor == 0 {
+        faults.push("index_gateway.ring.replication_factor must be at least 1".into());
+    }
     for member in &settings.common.ring.static_members {
         if member.id.is_empty() || member.address.is_empty() {
             faults.push("common.ring.static_members: every member needs an id and an address".into());

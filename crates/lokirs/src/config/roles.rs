@@ -141,6 +141,12 @@ settings! {
     pub struct IndexGateway {
         /// `simple` or `ring`.
         pub mode: String = "simple".into(),
+        pub ring: IndexGatewayRing = IndexGatewayRing::default(),
+    }
+
+    pub struct IndexGatewayRing {
+        /// Gateways that answer for a tenant in mode `ring`.
+        pub replication_factor: usize = 3,
     }
 
     /// `compactor`.

@@ -12,9 +12,9 @@ use querier::querier::Querier;
 use querier::settings::Settings;
 use querier::tail::Tailer;
 use rpc::deletes::Deletes;
+use rpc::index::Index;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::index::IndexReader;
 
 /// How long open tails may take to say goodbye.
 const TAILS_STOP_WITHIN: Duration = Duration::from_secs(2);
@@ -22,13 +22,12 @@ const TAILS_STOP_WITHIN: Duration = Duration::from_secs(2);
 pub fn querier(
     base: &Base,
     stores: &Stores,
-    reader: Arc<IndexReader>,
+    index: Arc<dyn Index>,
     ring: Arc<IngesterRing>,
     deletes: Option<Arc<dyn Deletes>>,
     parts: &mut Parts,
 ) {
-    let stored =
-        querier::source::Stores { ingesters: ring.clone(), index: reader, chunks: stores.chunks.clone(), deletes };
+    let stored = querier::source::Stores { ingesters: ring.clone(), index, chunks: stores.chunks.clone(), deletes };
     let own = &base.settings.querier;
     let settings = Settings {
         max_concurrent: own.max_concurrent,

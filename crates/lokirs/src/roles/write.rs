@@ -69,7 +69,7 @@ pub async fn ingester(
         recovering.recovered().await;
         service.running();
     });
-    parts.grpc = rpc::wire::ingester_server(ingester.clone());
+    parts.serve_grpc(rpc::wire::ingester_server(ingester.clone()));
     let stopping = ingester.clone();
     let members = base.members.clone();
     parts.on_stop("ingester", async move {

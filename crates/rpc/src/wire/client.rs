@@ -38,7 +38,7 @@ impl IngesterClient {
 }
 
 /// A request of a tenant, with the deadline that the other side sees.
-fn of_tenant<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
+pub(super) fn of_tenant<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
     let mut request = without_deadline(tenant, message)?;
     request.set_timeout(CALL_TIMEOUT);
     Ok(request)
@@ -51,14 +51,14 @@ fn without_deadline<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
     Ok(request)
 }
 
-async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T> {
+pub(super) async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T> {
     match tokio::time::timeout(timeout, call).await {
         Ok(answer) => answer.map_err(|status| error_of(&status)),
-        Err(_) => Err(Error::new(Kind::Timeout, "an ingester did not answer in time")),
+        Err(_) => Err(Error::new(Kind::Timeout, "another node did not answer in time")),
     }
 }
 
-async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
+pub(super) async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
     within(CALL_TIMEOUT, call).await.map(Response::into_inner)
 }
 
