@@ -20,6 +20,8 @@ use tokio::sync::Semaphore;
 
 /// The cache is one part so that a chunk may take any share of it; lookups are few beside what they fetch.
 const CACHE_SHARDS: usize = 1;
+/// Half a gigabyte of logs as zstd packs them. With 256 MiB a scan of a gigabyte took 6 % less CPU and 80 MiB more memory.
+const CACHE_BYTES_DEFAULT: u64 = 160 << 20;
 /// A usual chunk's object, for the cache's first table.
 const CHUNK_BYTES_USUAL: u64 = 512 << 10;
 
@@ -33,7 +35,7 @@ pub struct ChunkStoreSettings {
 
 impl Default for ChunkStoreSettings {
     fn default() -> Self {
-        ChunkStoreSettings { cache_bytes: 256 << 20, parallel_fetches_max: 150 }
+        ChunkStoreSettings { cache_bytes: CACHE_BYTES_DEFAULT, parallel_fetches_max: 150 }
     }
 }
 
