@@ -1,12 +1,14 @@
 //! Patterns of recent lines, gathered from the ingesters. Replicas of a stream have counted the same lines: of one stream
 //! the largest count of each interval holds, over streams counts add up. It must not know how patterns are found.
 
-use crate::source::{Calls, Stores};
+use crate::ingesters::Calls;
+use crate::notes::Notes;
+use crate::source::Stores;
 use futures::FutureExt;
 use model::{Error, Fingerprint, Result};
 use patterns::Sample;
 use rpc::ingester::{PatternsRequest, RecentRequest, StreamPatterns};
-use rpc::queries::{PatternSeries, PatternsQuery, Tenants};
+use rpc::queries::{Answer, PatternSeries, PatternsQuery, Tenants};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +25,8 @@ type Name = (String, String);
 type Lines = BTreeMap<i64, u64>;
 
 /// The patterns with the most lines, those first.
-pub async fn patterns(stores: &Stores, tenants: &Tenants, query: &PatternsQuery) -> Result<Vec<PatternSeries>> {
+pub async fn patterns(stores: &Stores, tenants: &Tenants, query: &PatternsQuery) -> Result<Answer<Vec<PatternSeries>>> {
+    let notes = Notes::default();
     let mut total: HashMap<Name, Lines> = HashMap::new();
     for tenant in &tenants.ids {
         let recent =
@@ -33,14 +36,14 @@ pub async fn patterns(stores: &Stores, tenants: &Tenants, query: &PatternsQuery)
             let request = request.clone();
             async move { ingester.patterns(request).await }.boxed()
         });
-        for lines in of_streams(calls.gather().await?)?.into_values() {
+        for lines in of_streams(calls.gather(&notes).await?)?.into_values() {
             for (name, lines) in lines {
                 let of_pattern = total.entry(name).or_default();
                 lines.into_iter().for_each(|(time_ns, lines)| *of_pattern.entry(time_ns).or_default() += lines);
             }
         }
     }
-    Ok(shown(total))
+    Ok(Answer { value: shown(total), warnings: notes.warnings() })
 }
 
 /// What each stream's replicas agree on.

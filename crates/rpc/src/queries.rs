@@ -37,7 +37,7 @@ pub trait Queries: Send + Sync {
     /// Bytes per group of labels, largest first.
     async fn volume(&self, tenants: &Tenants, request: VolumeRequest) -> Result<Answer<Vec<Volume>>>;
     /// Patterns of recent lines, those of the most lines first. `NotFound` where none are looked for.
-    async fn patterns(&self, tenants: &Tenants, query: PatternsQuery) -> Result<Vec<PatternSeries>>;
+    async fn patterns(&self, tenants: &Tenants, query: PatternsQuery) -> Result<Answer<Vec<PatternSeries>>>;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +144,11 @@ pub struct PatternsQuery {
     pub range: TimeRange,
     /// How long a sample is in time, at least.
     pub step: Duration,
+}
+
+/// The number under which the query log and `blocked_queries` name a query: FNV-1a of its text.
+pub fn query_hash(query: &str) -> u32 {
+    query.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// A pattern of lines of one level.

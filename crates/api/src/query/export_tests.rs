@@ -63,7 +63,7 @@ impl Queries for Script {
     async fn volume(&self, _: &Tenants, _: VolumeRequest) -> Result<Answer<Vec<Volume>>> {
         Err(Error::internal("not asked"))
     }
-    async fn patterns(&self, _: &Tenants, _: PatternsQuery) -> Result<Vec<PatternSeries>> {
+    async fn patterns(&self, _: &Tenants, _: PatternsQuery) -> Result<Answer<Vec<PatternSeries>>> {
         Err(Error::internal("not asked"))
     }
 }

@@ -1,6 +1,7 @@
 //! `patterns`: which lines are alike, and how many came when.
 
 use super::ReadApi;
+use super::encode::write_warnings;
 use super::handlers::{Answer, json_response, matchers};
 use super::json::Json;
 use super::params::{Params, check_steps};
@@ -18,13 +19,15 @@ pub async fn patterns(State(api): State<ReadApi>, request: Request<Body>) -> Ans
     let (tenants, params) = api.read(request).await?;
     let found = find(&api, &tenants, &params).await.map_err(ApiError::query)?;
     let mut json = Json::default();
-    json.raw("{\"status\":\"success\",\"data\":");
-    json.list('[', ']', &found, write);
+    json.raw("{\"status\":\"success\",");
+    write_warnings(&mut json, &found.warnings);
+    json.raw("\"data\":");
+    json.list('[', ']', &found.value, write);
     json.raw("}\n");
     Ok(json_response(json.out))
 }
 
-async fn find(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<Vec<PatternSeries>> {
+async fn find(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<rpc::queries::Answer<Vec<PatternSeries>>> {
     let matchers = matchers(params.query())?;
     // An end before the start is no error here: it finds nothing.
     let range = params.range(api.clock.now_ns())?;

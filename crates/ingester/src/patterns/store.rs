@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 /// The metadata that tells an entry's level, and the level of entries without it.
 const LEVEL: &str = "detected_level";
-const UNKNOWN_LEVEL: SmolStr = SmolStr::new_static("unknown");
+const UNKNOWN_LEVEL: &str = "unknown";
 /// Levels of one stream: clients may send any text as a level.
 const LEVELS_MAX: usize = 10;
 /// Memory of a stream beside its patterns, in bytes.
@@ -135,12 +135,12 @@ impl Store {
 impl StreamMiners {
     fn level(&mut self, level: Option<&str>) -> &mut Miner {
         let known = |levels: &[(SmolStr, Miner)], wanted: &str| levels.iter().position(|(level, _)| level == wanted);
-        let level = level.unwrap_or(&UNKNOWN_LEVEL);
+        let level = level.unwrap_or(UNKNOWN_LEVEL);
         let at = known(&self.levels, level).unwrap_or_else(|| {
             let full = self.levels.len() >= LEVELS_MAX;
-            let level = if full { UNKNOWN_LEVEL } else { level.into() };
-            known(&self.levels, &level).unwrap_or_else(|| {
-                self.levels.push((level, Miner::default()));
+            let level = if full { UNKNOWN_LEVEL } else { level };
+            known(&self.levels, level).unwrap_or_else(|| {
+                self.levels.push((level.into(), Miner::default()));
                 self.levels.len() - 1
             })
         });
