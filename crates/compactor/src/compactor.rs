@@ -8,12 +8,15 @@ use crate::settings::Settings;
 use crate::sweep::Sweep;
 use crate::table::{Compacted, Round};
 use crate::tables::{self, Table};
+use format::crc::crc32c;
 use model::time::MILLIS_PER_DAY;
 use model::{Result, TenantId};
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
 use storage::chunks::ChunkStore;
 use storage::index::Places;
 use storage::objects::Objects;
@@ -30,7 +33,18 @@ pub struct Parts {
     pub deletes: Arc<DeleteRequests>,
     pub clock: SharedClock,
     pub metrics: Metrics,
+    pub turn: Turn,
+    /// This compactor among others on the bucket; empty where there is but one.
+    pub id: String,
 }
+
+/// Whether this compactor is the one to compact, asked again and again.
+pub type Turn = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How often a compactor that waits asks for its turn.
+const TURN_POLL: Duration = Duration::from_secs(1);
+/// Numbers in file names differ by less than this between compactors: a millisecond.
+const STAMP_OFFSET_NS: i64 = 1_000_000;
 
 pub struct Compactor {
     parts: Parts,
@@ -43,27 +57,58 @@ impl Compactor {
     }
 
     /// Rounds until `stop`, which may fall into one: what it leaves is whole, and the next round goes on from there.
-    /// The first begins after one interval, when the ingesters have shipped what they had.
+    /// The first begins after one interval, when the ingesters have shipped what they had; one who has waited that long
+    /// begins as soon as it is its turn.
     pub async fn run(&self, stop: CancellationToken) {
+        let interval = self.settings.compaction_interval;
         let rounds = async {
+            let mut waited = Duration::ZERO;
             loop {
-                tokio::time::sleep(self.settings.compaction_interval).await;
+                let pause = interval.saturating_sub(waited).min(TURN_POLL).max(Duration::from_millis(1));
+                tokio::time::sleep(pause).await;
+                waited = waited.saturating_add(pause);
+                let is_turn = self.is_turn();
+                if !is_turn || waited < interval {
+                    continue;
+                }
+                waited = Duration::ZERO;
                 if let Err(e) = self.round().await {
                     tracing::error!(error = %e, "compaction failed, the next round tries again");
                 }
             }
         };
         stop.run_until_cancelled(rounds).await;
+        self.parts.metrics.running.set(0);
+    }
+
+    fn is_turn(&self) -> bool {
+        let is_turn = (self.parts.turn)();
+        if self.parts.metrics.running.set(i64::from(is_turn)) != i64::from(is_turn) {
+            tracing::info!(is_turn, "who compacts has changed");
+        }
+        is_turn
     }
 
     /// One round: compact every table, then delete what has been marked for long enough. The first error, if any, comes
     /// back at the end.
     pub async fn round(&self) -> Result<()> {
+        let started = Instant::now();
         let done = self.try_round().await;
-        let status = if done.is_ok() { "success" } else { "failure" };
-        self.parts.metrics.rounds.get_or_create(&StatusLabel { status }).inc();
+        let status = StatusLabel { status: if done.is_ok() { "success" } else { "failure" } };
+        let (metrics, now_seconds) = (&self.parts.metrics, self.parts.clock.now_ns() / 1_000_000_000);
+        let is_retention = self.settings.retention_enabled;
+        metrics.rounds.get_or_create(&status).inc();
+        if is_retention {
+            metrics.retention_rounds.get_or_create(&status).inc();
+        }
         if done.is_ok() {
-            self.parts.metrics.last_success_seconds.set(self.parts.clock.now_ns() / 1_000_000_000);
+            let seconds = started.elapsed().as_secs_f64();
+            metrics.last_success_seconds.set(now_seconds);
+            metrics.round_seconds.set(seconds);
+            if is_retention {
+                metrics.retention_last_success_seconds.set(now_seconds);
+                metrics.retention_seconds.set(seconds);
+            }
         }
         done
     }
@@ -75,6 +120,10 @@ impl Compactor {
         let mut round = self.start(&due);
         let (mut failure, mut failed_days) = (None, Vec::new());
         for table in &tables {
+            if !self.is_turn() {
+                tracing::info!("another compactor goes on");
+                return Ok(());
+            }
             match round.compact(table).await {
                 Ok(done) => log(table, &done),
                 Err(e) => {
@@ -88,7 +137,9 @@ impl Compactor {
         let unfinished = round.unfinished;
         if is_retention {
             self.note_processed(&due, &unfinished, &failed_days).await?;
-            self.sweep().run().await?;
+            for (tenant, chunk) in self.sweep().run().await? {
+                self.parts.deletes.reopen(&tenant, &chunk).await?;
+            }
         }
         failure.map_or(Ok(()), Err)
     }
@@ -101,6 +152,7 @@ impl Compactor {
             limits: self.settings.retention_enabled.then_some(&*self.parts.limits),
             due,
             now_ns: self.parts.clock.now_ns(),
+            stamp_offset_ns: i64::from(crc32c(self.parts.id.as_bytes())) % STAMP_OFFSET_NS,
             retention: HashMap::new(),
             unfinished: HashSet::new(),
         }

@@ -33,13 +33,24 @@ fn identity(tenant: &TenantId, chunk: &ChunkRef) -> Identity {
 /// The chunks that a tenant's files of a table list; `None` when a file cannot be read.
 type Listed = Option<HashSet<Identity>>;
 
+/// Whether a table lists a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    Absent,
+    /// A file cannot be read.
+    Perhaps,
+    Listed,
+}
+
 impl Sweep<'_> {
-    pub async fn run(&self) -> Result<()> {
+    /// Answers marked chunks that a table lists nevertheless: somebody who did not know has listed them once more.
+    pub async fn run(&self) -> Result<Vec<(TenantId, ChunkRef)>> {
         let delay_ns = i64::try_from(self.delay.as_nanos()).unwrap_or(i64::MAX);
         let due = |mark: &Mark| self.now_ns.saturating_sub(mark.marked_ns) >= delay_ns;
         let (old, young): (Vec<Mark>, Vec<Mark>) = marks::list(self.state).await?.into_iter().partition(due);
+        let mut listed_again = Vec::new();
         if old.is_empty() {
-            return Ok(());
+            return Ok(listed_again);
         }
         // A chunk that was marked again, because a table listed it once more, waits from then on.
         let mut waiting = HashSet::new();
@@ -49,17 +60,23 @@ impl Sweep<'_> {
         let tables: HashMap<i64, Table> =
             tables::discover(self.places).await?.into_iter().map(|table| (table.day, table)).collect();
         for mark in old {
-            match self.sweep(&mark, &waiting, &tables).await {
+            match self.sweep(&mark, &waiting, &tables, &mut listed_again).await {
                 Err(e) if e.kind == Kind::Corrupt => {
                     tracing::error!(mark = mark.key(), error = %e, "a mark cannot be read, its chunks stay");
                 }
                 swept => swept?,
             }
         }
-        Ok(())
+        Ok(listed_again)
     }
 
-    async fn sweep(&self, mark: &Mark, waiting: &HashSet<Identity>, tables: &HashMap<i64, Table>) -> Result<()> {
+    async fn sweep(
+        &self,
+        mark: &Mark,
+        waiting: &HashSet<Identity>,
+        tables: &HashMap<i64, Table>,
+        listed_again: &mut Vec<(TenantId, ChunkRef)>,
+    ) -> Result<()> {
         let marked = mark.chunks(self.state).await?;
         let before = marked.len();
         let mut listed: HashMap<(i64, TenantId), Listed> = HashMap::new();
@@ -69,10 +86,15 @@ impl Sweep<'_> {
                 continue;
             }
             match self.delete_unlisted(&tenant, &chunk, tables, &mut listed).await {
-                Ok(true) => {
+                Ok(Listing::Absent) => {
                     self.metrics.chunks_deleted.inc();
                 }
-                Ok(false) => kept.push((tenant, chunk)),
+                Ok(listing) => {
+                    if listing == Listing::Listed {
+                        listed_again.push((tenant.clone(), chunk));
+                    }
+                    kept.push((tenant, chunk));
+                }
                 Err(e) if e.kind == Kind::Unavailable => return Err(e),
                 Err(e) => {
                     tracing::error!(chunk = %self.chunks.key(&tenant, &chunk), error = %e, "a marked chunk stays");
@@ -87,40 +109,41 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Whether the chunk is deleted.
+    /// Deletes the chunk if it is listed nowhere.
     async fn delete_unlisted(
         &self,
         tenant: &TenantId,
         chunk: &ChunkRef,
         tables: &HashMap<i64, Table>,
         listed: &mut HashMap<(i64, TenantId), Listed>,
-    ) -> Result<bool> {
-        let may_be_listed = self.may_be_listed(tenant, chunk, tables, listed).await?;
-        if !may_be_listed {
+    ) -> Result<Listing> {
+        let listing = self.listing(tenant, chunk, tables, listed).await?;
+        if listing == Listing::Absent {
             self.chunks.delete(tenant, chunk).await?;
         }
-        Ok(!may_be_listed)
+        Ok(listing)
     }
 
-    async fn may_be_listed(
+    async fn listing(
         &self,
         tenant: &TenantId,
         chunk: &ChunkRef,
         tables: &HashMap<i64, Table>,
         listed: &mut HashMap<(i64, TenantId), Listed>,
-    ) -> Result<bool> {
+    ) -> Result<Listing> {
         for table in self.places.schema().tables(chunk.from_ms, chunk.through_ms)? {
             let Some(table) = tables.get(&table.day) else { continue };
             let place = (table.day, tenant.clone());
             if !listed.contains_key(&place) {
                 listed.insert(place.clone(), list(table, tenant).await?);
             }
-            let chunks = listed.get(&place).and_then(Option::as_ref);
-            if chunks.is_none_or(|chunks| chunks.contains(&identity(tenant, chunk))) {
-                return Ok(true);
+            match listed.get(&place).and_then(Option::as_ref) {
+                None => return Ok(Listing::Perhaps),
+                Some(chunks) if chunks.contains(&identity(tenant, chunk)) => return Ok(Listing::Listed),
+                Some(_) => {}
             }
         }
-        Ok(false)
+        Ok(Listing::Absent)
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Round<'a> {
     /// Delete requests to carry out.
     pub due: &'a HashMap<TenantId, Vec<Due>>,
     pub now_ns: i64,
+    /// Added to the numbers of file names: another for each compactor.
+    pub stamp_offset_ns: i64,
     /// The rules of the tenants met so far; `None` for one whose rules cannot be read.
     pub retention: HashMap<TenantId, Option<Arc<Retention>>>,
     /// Delete requests that stay due, because a chunk could not be read.
@@ -132,10 +134,12 @@ impl Round<'_> {
     }
 
     /// The number in the new file's name: the time, or later than that of any source if clocks disagree. A name must
-    /// never be used twice, for readers keep copies by name.
+    /// never be used twice, for readers keep copies by name, and a compactor takes away its own file if it does not
+    /// verify: that must not be the one on which another has relied.
     fn stamp(&self, sources: &[String]) -> i64 {
         let newest = sources.iter().filter_map(|key| tables::stamp_of_name(key)).max();
-        newest.map_or(self.now_ns, |stamp| self.now_ns.max(stamp.saturating_add(1)))
+        let stamp = newest.map_or(self.now_ns, |stamp| self.now_ns.max(stamp.saturating_add(1)));
+        stamp.saturating_add(self.stamp_offset_ns)
     }
 }
 

@@ -1,6 +1,10 @@
 //! Which roles a process plays, and what each needs of the others: built bottom up, what is called before its caller.
 
+mod absent;
 mod compactor;
+mod deletes;
+mod gateway;
+mod owner;
 mod read;
 mod ring;
 mod stores;
@@ -9,6 +13,7 @@ mod write;
 use crate::node::{Base, Parts};
 use crate::targets::Role;
 use api::rules::RulesApi;
+use rpc::index::Index;
 use rpc::ingester::Ingester;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +22,8 @@ use std::sync::Arc;
 pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Result<(), String> {
     let stores = stores::Stores::open(base)?;
     let reads = roles.contains(&Role::Querier) || roles.contains(&Role::QueryFrontend);
-    let reader = if reads { Some(stores.reader(base)?) } else { None };
+    let serves_index = roles.contains(&Role::IndexGateway);
+    let reader = if reads || serves_index { Some(stores.reader(base)?) } else { None };
     let mut local: Option<Arc<dyn Ingester>> = None;
     if roles.contains(&Role::Ingester) {
         local = Some(write::ingester(base, &stores, reader.clone(), parts).await?);
@@ -26,12 +32,16 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
     if roles.contains(&Role::Distributor) {
         write::distributor(base, ring.clone(), parts);
     }
-    let deletes = match roles.contains(&Role::Compactor) {
-        true => compactor::compactor(base, &stores, parts)?,
-        false => None,
-    };
+    let compacts = roles.contains(&Role::Compactor);
+    let deletes = if compacts || reads { deletes::serve(base, &stores, compacts, parts)? } else { None };
     if let Some(reader) = reader {
-        read::querier(base, &stores, reader, ring, deletes, parts);
+        if serves_index {
+            gateway::serve(base, reader.clone(), parts);
+        }
+        if reads {
+            let index: Arc<dyn Index> = if serves_index { reader } else { gateway::asked(base, reader) };
+            read::querier(base, &stores, index, ring, deletes, parts);
+        }
     }
     if roles.contains(&Role::Ruler) {
         let rules = RulesApi { auth_enabled: base.settings.auth_enabled.unwrap_or(true) };

@@ -1,10 +1,10 @@
 //! Label names, values, series, sizes: answered from the index and the ingesters' label sets, no chunk is read.
 
+use crate::ingesters::Calls;
 use crate::notes::Notes;
-use crate::source::{Calls, Stores};
+use crate::source::Stores;
 use crate::tenants;
 use futures::FutureExt;
-use model::time::NANOS_PER_MILLI;
 use model::{Error, Labels, Matcher, Result, TenantId, TimeRange};
 use rpc::ingester::RecentRequest;
 use rpc::queries::{Answer, IndexStats, MetadataRequest, Tenants, Volume, VolumeRequest};
@@ -46,12 +46,8 @@ impl Metadata {
                     let (recent, name) = (recent.clone(), name.clone());
                     async move { i.labels(recent, name).await }.boxed()
                 });
-                strings.extend(calls.gather().await?.into_iter().flatten());
-                let range_ms = millis(request.range);
-                let stored = match &name {
-                    None => self.stores.index.label_names(tenant, &selector, range_ms).boxed().await?,
-                    Some(name) => self.stores.index.label_values(tenant, name, &selector, range_ms).boxed().await?,
-                };
+                strings.extend(calls.gather(&self.notes).await?.into_iter().flatten());
+                let stored = self.stores.index.labels(recent, name.clone()).await?;
                 stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
                 strings.extend(stored.value);
             }
@@ -90,11 +86,11 @@ impl Metadata {
             let recent = recent.clone();
             async move { i.series(recent).await }.boxed()
         });
-        let answers = calls.gather().await?;
+        let answers = calls.gather(&self.notes).await?;
         let mut all: HashSet<Labels> = answers.into_iter().flatten().collect();
-        let stored = self.stores.index.series(tenant, matchers, millis(range), None).boxed().await?;
+        let stored = self.stores.index.series(recent).await?;
         stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
-        all.extend(stored.value.into_iter().map(|s| s.labels));
+        all.extend(stored.value);
         Ok(all)
     }
 
@@ -142,26 +138,15 @@ impl Metadata {
             let recent = recent.clone();
             async move { i.sizes(recent).await }.boxed()
         });
-        let answers = calls.gather().await?;
+        let answers = calls.gather(&self.notes).await?;
+        let stored = self.stores.index.sizes(recent).await?;
+        stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
         let mut sizes: HashMap<Labels, IndexStats> = HashMap::new();
-        for size in answers.into_iter().flatten() {
+        for size in answers.into_iter().flatten().chain(stored.value) {
             let s = sizes.entry(size.labels).or_default();
             s.chunks += size.chunks;
             s.entries += size.entries;
             s.bytes += size.bytes;
-        }
-        let stored = self.stores.index.series(tenant, matchers, millis(range), None).boxed().await?;
-        stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
-        for series in stored.value {
-            let s = sizes.entry(series.labels).or_default();
-            for chunk in series.chunks {
-                let [from_ns, through_ns] =
-                    [chunk.from_ms, chunk.through_ms].map(|ms| ms.saturating_mul(NANOS_PER_MILLI));
-                let share = range.share_of(from_ns, through_ns);
-                s.chunks += 1;
-                s.entries += (f64::from(chunk.entries) * share) as u64;
-                s.bytes += (f64::from(chunk.kb) * 1024.0 * share) as u64;
-            }
         }
         Ok(sizes)
     }
@@ -192,8 +177,4 @@ fn volume_groups(request: &VolumeRequest, labels: &Labels) -> Vec<Labels> {
 /// No selector asks for every stream.
 fn alternatives(selectors: Vec<Vec<Matcher>>) -> Vec<Vec<Matcher>> {
     if selectors.is_empty() { vec![vec![]] } else { selectors }
-}
-
-fn millis(range: TimeRange) -> (i64, i64) {
-    (range.from_ms(), range.through_ms())
 }

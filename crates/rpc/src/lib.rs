@@ -2,6 +2,7 @@
 //! The caller cannot tell which. It must not know who implements a service.
 
 pub mod deletes;
+pub mod index;
 pub mod ingester;
 pub mod pusher;
 pub mod queries;

@@ -1,6 +1,12 @@
 //! Contracts of the services: what every implementation of a trait must do, be it an instance or a client in front of
 //! one. An implementation is made by the test; what it is filled with comes from the contract.
 
+mod deletes;
+mod index;
+
+pub use deletes::{ScriptedDeletes, check_deletes};
+pub use index::{ScriptedIndex, check_index};
+
 use crate::ingester::{
     DroppedEntries, Ingester, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize, Tailed,
 };

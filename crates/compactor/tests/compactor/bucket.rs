@@ -1,6 +1,6 @@
 //! A bucket under test: a copy of a golden one in memory, a compactor on it, and what queries would see.
 
-use compactor::{Compactor, DeleteRequests, Metrics, Parts, Settings};
+use compactor::{Compactor, DeleteRequests, Metrics, Parts, Settings, Turn};
 use format::ChunkRef;
 use format::key::parse_key;
 use format::schema::{Period, Schema, SchemaVersion};
@@ -88,6 +88,23 @@ impl Bench {
         limits: Limits,
         retention_enabled: bool,
     ) -> Self {
+        Self::taking_turns(schema, stores, limits, retention_enabled, "", Arc::new(|| true))
+    }
+
+    /// The compactor `id` beside others on the same bucket.
+    pub fn beside(objects: Objects, id: &str) -> Self {
+        let stores = HashMap::from([("s".to_string(), objects)]);
+        Self::taking_turns(one_period(), stores, Limits::default(), true, id, Arc::new(|| true))
+    }
+
+    pub fn taking_turns(
+        schema: Arc<Schema>,
+        stores: HashMap<String, Objects>,
+        limits: Limits,
+        retention_enabled: bool,
+        id: &str,
+        turn: Turn,
+    ) -> Self {
         let (clock, limits, mut registry) =
             (ManualClock::at(NOW_NS), Arc::new(Overrides::new(limits)), Registry::default());
         let metrics = Metrics::register(&mut registry);
@@ -109,6 +126,8 @@ impl Bench {
             deletes: deletes.clone(),
             clock: clock.clone(),
             metrics,
+            turn,
+            id: id.to_string(),
         };
         Bench { schema, stores, compactor: Compactor::new(parts, settings), deletes, clock, limits, registry }
     }

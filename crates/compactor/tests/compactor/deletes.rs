@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::testing::{Faults, Faulty};
 
-const CANCEL_PERIOD: Duration = Duration::from_secs(24 * 3600);
-const MINUTE: Duration = Duration::from_secs(60);
+pub const CANCEL_PERIOD: Duration = Duration::from_secs(24 * 3600);
+pub const MINUTE: Duration = Duration::from_secs(60);
 const EVERYTHING: TimeRange = TimeRange { start_ns: 0, end_ns: i64::MAX };
 
 /// The requests that Loki had processed in the bucket `after-deletes`.
@@ -27,13 +27,13 @@ fn new(query: &str, start_s: i64, end_s: i64) -> NewDelete {
     NewDelete::parse(query, start_s * 1000, end_s * 1000, floor_ms(NOW_NS)).unwrap()
 }
 
-async fn request_recorded(bench: &Bench) {
+pub async fn request_recorded(bench: &Bench) {
     for (of, query, start_s, end_s) in RECORDED {
         bench.deletes.create(&tenant(of), new(query, start_s, end_s)).await.unwrap();
     }
 }
 
-async fn golden(name: &str) -> Lines {
+pub async fn golden(name: &str) -> Lines {
     let stores = HashMap::from([("s".to_string(), copied(name).await)]);
     let mut lines = lines(&one_period(), &stores, &["acme", "globex"]).await;
     lines.retain(|_, lines| !lines.is_empty());
@@ -180,7 +180,7 @@ async fn a_damaged_record_stops_neither_other_tenants_nor_other_marks() {
     for (i, junk) in ["", "{", "[1]", r#"["acme/x"]"#, "[\"\u{0}\"]"].into_iter().enumerate() {
         bench.objects().put(&format!("lokirs/expired/{i}-junk.json"), junk.into()).await.unwrap();
     }
-    bench.objects().put("lokirs/deletes/globex.json", r#"{"generation_ns":1,"requests":[{}]}"#.into()).await.unwrap();
+    bench.objects().put("lokirs/deletes/globex/00000000000000000001-0000000a.json", "{}".into()).await.unwrap();
     let others = bench.stored("globex").await;
     bench.advance(CANCEL_PERIOD + MINUTE);
     bench.round().await.unwrap();

@@ -4,3 +4,4 @@ mod bucket;
 mod compaction;
 mod deletes;
 mod retention;
+mod turns;

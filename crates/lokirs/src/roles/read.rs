@@ -4,6 +4,7 @@ use super::ring::IngesterRing;
 use super::stores::Stores;
 use crate::admin::VERSION;
 use crate::node::{Base, Parts};
+use crate::query_log::{QueryLog, QueryMetrics};
 use api::limits::LimitsApi;
 use api::query::ReadApi;
 use api::tail::TailApi;
@@ -11,9 +12,9 @@ use querier::querier::Querier;
 use querier::settings::Settings;
 use querier::tail::Tailer;
 use rpc::deletes::Deletes;
+use rpc::index::Index;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::index::IndexReader;
 
 /// How long open tails may take to say goodbye.
 const TAILS_STOP_WITHIN: Duration = Duration::from_secs(2);
@@ -21,13 +22,12 @@ const TAILS_STOP_WITHIN: Duration = Duration::from_secs(2);
 pub fn querier(
     base: &Base,
     stores: &Stores,
-    reader: Arc<IndexReader>,
+    index: Arc<dyn Index>,
     ring: Arc<IngesterRing>,
     deletes: Option<Arc<dyn Deletes>>,
     parts: &mut Parts,
 ) {
-    let stored =
-        querier::source::Stores { ingesters: ring.clone(), index: reader, chunks: stores.chunks.clone(), deletes };
+    let stored = querier::source::Stores { ingesters: ring.clone(), index, chunks: stores.chunks.clone(), deletes };
     let own = &base.settings.querier;
     let settings = Settings {
         max_concurrent: own.max_concurrent,
@@ -37,8 +37,11 @@ pub fn querier(
     let querier =
         Arc::new(Querier::new(stored, base.limits.clone(), base.memory.clone(), base.clock.clone(), settings));
     tails(base, querier.clone(), ring, parts);
+    let own = &base.settings.frontend;
+    let metrics = QueryMetrics::new(&base.metrics);
+    let logged = QueryLog::new("querier", querier, own.log_queries_longer_than, base.clock.clone(), metrics);
     let api = ReadApi {
-        queries: querier,
+        queries: Arc::new(logged),
         limits: base.limits.clone(),
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         clock: base.clock.clone(),

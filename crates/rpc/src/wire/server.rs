@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 /// Label sets in one message: some hundred kilobytes.
 const SERIES_PER_PART: usize = 1000;
 
-type Parts<T> = BoxStream<'static, Result<T, Status>>;
+pub(super) type Parts<T> = BoxStream<'static, Result<T, Status>>;
 
 /// The routes of an ingester, for a listener that may serve others too.
 pub fn ingester_server(inner: Arc<dyn Ingester>) -> Routes {
@@ -32,7 +32,7 @@ struct Server {
     inner: Arc<dyn Ingester>,
 }
 
-fn tenant(metadata: &MetadataMap) -> Result<TenantId, Status> {
+pub(super) fn tenant(metadata: &MetadataMap) -> Result<TenantId, Status> {
     let named = metadata.get(TENANT_METADATA).and_then(|v| v.to_str().ok());
     let named = named.ok_or_else(|| status_of(Error::new(Kind::Unauthenticated, "no org id")))?;
     TenantId::parse(named).map_err(status_of)

@@ -4,18 +4,20 @@
 use super::files::Files;
 use super::part::{Merged, Part, Selector};
 use super::tables::Tables;
-use super::{Found, IndexMetrics, IndexSettings, Places};
-use format::ChunkRef;
+use super::{IndexMetrics, IndexSettings, Places};
 use format::schema::Table;
 use format::tsdb::{SeriesChunks, TENANT_LABEL};
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use model::time::{MILLIS_PER_DAY, NANOS_PER_MILLI};
-use model::{Error, Kind, Labels, Matcher, Result, TenantId};
+use model::{Error, Kind, Matcher, Result, TenantId};
+use rpc::queries::Answer;
 use runtime::clock::SharedClock;
 use smol_str::SmolStr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
+use tracing::Instrument;
 
 /// Tables that one request opens at a time.
 const PARALLEL_TABLES: usize = 16;
@@ -30,23 +32,15 @@ pub struct IndexReader {
     tables: Tables,
     files: Arc<Files>,
     clock: SharedClock,
+    metrics: IndexMetrics,
     answer_chunks_max: usize,
-}
-
-/// What the index knows of the size of streams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub streams: u64,
-    pub chunks: u64,
-    pub bytes: u64,
-    pub entries: u64,
 }
 
 impl IndexReader {
     pub fn new(places: Places, settings: &IndexSettings, clock: SharedClock, metrics: IndexMetrics) -> Result<Self> {
         let tables = Tables::new(settings, clock.clone(), metrics.clone());
-        let files = Files::open(settings, clock.clone(), metrics)?;
-        Ok(IndexReader { places, tables, files, clock, answer_chunks_max: settings.answer_chunks_max })
+        let files = Files::open(settings, clock.clone(), metrics.clone())?;
+        Ok(IndexReader { places, tables, files, clock, metrics, answer_chunks_max: settings.answer_chunks_max })
     }
 
     /// Makes the next request list its tables anew: what was shipped until now is seen by it.
@@ -63,14 +57,14 @@ impl IndexReader {
         matchers: &[Matcher],
         range_ms: (i64, i64),
         shard: Option<(u64, u64)>,
-    ) -> Result<Found<Vec<SeriesChunks>>> {
+    ) -> Result<Answer<Vec<SeriesChunks>>> {
         let ((from_ms, through_ms), chunks_max) = (range_ms, self.answer_chunks_max);
-        let answer = self.ask(tenant, matchers, range_ms, move |part, matchers, merged: &mut Merged| {
+        let answer = self.ask("chunk_refs", tenant, matchers, range_ms, move |part, matchers, merged: &mut Merged| {
             let add = |series: format::tsdb::SeriesView<'_>| merged.add(series, chunks_max);
             part.file.for_each_series(matchers, from_ms, through_ms, shard, add)
         });
         let answer = answer.await?;
-        Ok(Found { value: answer.value.finish(), warnings: answer.warnings })
+        Ok(Answer { value: answer.value.finish(), warnings: answer.warnings })
     }
 
     /// The label names of the streams that satisfy `matchers`, in the files that reach into the range; sorted.
@@ -79,12 +73,13 @@ impl IndexReader {
         tenant: &TenantId,
         matchers: &[Matcher],
         range_ms: (i64, i64),
-    ) -> Result<Found<Vec<String>>> {
-        let answer = self.ask(tenant, matchers, range_ms, |part, matchers, names: &mut BTreeSet<SmolStr>| {
-            names.extend(part.file.label_names(matchers)?);
-            names.remove(TENANT_LABEL);
-            Ok(())
-        });
+    ) -> Result<Answer<Vec<String>>> {
+        let answer =
+            self.ask("label_names", tenant, matchers, range_ms, |part, matchers, names: &mut BTreeSet<SmolStr>| {
+                names.extend(part.file.label_names(matchers)?);
+                names.remove(TENANT_LABEL);
+                Ok(())
+            });
         answer.await.map(strings)
     }
 
@@ -96,58 +91,47 @@ impl IndexReader {
         name: &str,
         matchers: &[Matcher],
         range_ms: (i64, i64),
-    ) -> Result<Found<Vec<String>>> {
+    ) -> Result<Answer<Vec<String>>> {
         if name == TENANT_LABEL {
-            return Ok(Found::default());
+            return Ok(Answer::default());
         }
         let name = SmolStr::from(name);
-        let answer = self.ask(tenant, matchers, range_ms, move |part, matchers, values: &mut BTreeSet<SmolStr>| {
-            values.extend(part.file.label_values(&name, matchers)?);
-            Ok(())
-        });
+        let answer = self.ask(
+            "label_values",
+            tenant,
+            matchers,
+            range_ms,
+            move |part, matchers, values: &mut BTreeSet<SmolStr>| {
+                values.extend(part.file.label_values(&name, matchers)?);
+                Ok(())
+            },
+        );
         answer.await.map(strings)
-    }
-
-    /// The size of the streams that satisfy `matchers`. Of a chunk that reaches out of the range counts the part that
-    /// its time inside has of all its time, as in Loki.
-    pub async fn stats(
-        &self,
-        tenant: &TenantId,
-        matchers: &[Matcher],
-        range_ms: (i64, i64),
-        shard: Option<(u64, u64)>,
-    ) -> Result<Found<Stats>> {
-        let found = self.series(tenant, matchers, range_ms, shard).await?;
-        let mut stats = Stats { streams: found.value.len() as u64, ..Stats::default() };
-        for chunk in found.value.iter().flat_map(|series| &series.chunks) {
-            stats.chunks += 1;
-            stats.bytes += inside(chunk, u64::from(chunk.kb) << 10, range_ms);
-            stats.entries += inside(chunk, u64::from(chunk.entries), range_ms);
-        }
-        Ok(Found { value: stats, warnings: found.warnings })
-    }
-
-    /// The bytes of each stream that satisfies `matchers`, counted as in [`IndexReader::stats`].
-    pub async fn volume(
-        &self,
-        tenant: &TenantId,
-        matchers: &[Matcher],
-        range_ms: (i64, i64),
-    ) -> Result<Found<Vec<(Labels, u64)>>> {
-        let found = self.series(tenant, matchers, range_ms, None).await?;
-        let bytes = |s: &SeriesChunks| s.chunks.iter().map(|c| inside(c, u64::from(c.kb) << 10, range_ms)).sum();
-        let volumes = found.value.into_iter().map(|s| (s.labels.clone(), bytes(&s))).collect();
-        Ok(Found { value: volumes, warnings: found.warnings })
     }
 
     /// Puts one question to every file that may know something, off the async threads where that takes long.
     async fn ask<T: Default + Send + 'static>(
         &self,
+        operation: &'static str,
         tenant: &TenantId,
         matchers: &[Matcher],
         range_ms: (i64, i64),
         question: impl Fn(&Part, &[Matcher], &mut T) -> Result<()> + Send + 'static,
-    ) -> Result<Found<T>> {
+    ) -> Result<Answer<T>> {
+        let started = Instant::now();
+        let answer = self.look_up(tenant, matchers, range_ms, question);
+        let answer = answer.instrument(tracing::info_span!("index", operation)).await;
+        self.metrics.request(operation, answer.is_ok(), started.elapsed());
+        answer
+    }
+
+    async fn look_up<T: Default + Send + 'static>(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range_ms: (i64, i64),
+        question: impl Fn(&Part, &[Matcher], &mut T) -> Result<()> + Send + 'static,
+    ) -> Result<Answer<T>> {
         let (parts, mut warnings) = self.parts(tenant, range_ms).await?;
         let selector = Selector::new(tenant, matchers);
         let bytes: usize = parts.iter().map(|part| part.file.as_bytes().len()).sum();
@@ -161,7 +145,7 @@ impl IndexReader {
             self.files.suspect(&part.store, &part.key, &error);
             warnings.insert(warning(&part.key, &error));
         }
-        Ok(Found { value, warnings: warnings.into_iter().collect() })
+        Ok(Answer { value, warnings: warnings.into_iter().collect() })
     }
 
     /// The opened files that reach into the range, and a warning for each that cannot be opened.
@@ -237,16 +221,6 @@ fn warning(key: &str, error: &Error) -> String {
     format!("index file {key} could not be read, streams may be missing: {error}")
 }
 
-fn strings(found: Found<BTreeSet<SmolStr>>) -> Found<Vec<String>> {
-    Found { value: found.value.into_iter().map(String::from).collect(), warnings: found.warnings }
-}
-
-/// The part of `amount` that a chunk's time inside the range has of all its time.
-fn inside(chunk: &ChunkRef, amount: u64, (from_ms, through_ms): (i64, i64)) -> u64 {
-    let length_ms = chunk.through_ms.saturating_sub(chunk.from_ms);
-    let inside_ms = chunk.through_ms.min(through_ms).saturating_sub(chunk.from_ms.max(from_ms));
-    if length_ms <= 0 || inside_ms >= length_ms {
-        return amount;
-    }
-    (amount as f64 * (inside_ms.max(0) as f64 / length_ms as f64)) as u64
+fn strings(found: Answer<BTreeSet<SmolStr>>) -> Answer<Vec<String>> {
+    Answer { value: found.value.into_iter().map(String::from).collect(), warnings: found.warnings }
 }

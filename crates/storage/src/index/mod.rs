@@ -1,5 +1,5 @@
 //! The index on the object store: one table per day, each a handful of TSDB files that are never changed once written.
-//! `ship` adds files; `tables` lists them, `files` keeps local copies, `lookup` asks them. It must not know LogQL, nor
+//! `ship` adds files; `tables` lists them, `files` keeps local copies, `lookup` asks them, `serve` answers with that as the index's service. It must not know LogQL, nor
 //! what is in a chunk.
 
 mod files;
@@ -7,11 +7,12 @@ mod lookup;
 mod map;
 mod metrics;
 mod part;
+mod serve;
 mod ship;
 mod tables;
 mod uploader;
 
-pub use lookup::{IndexReader, Stats};
+pub use lookup::IndexReader;
 pub use metrics::IndexMetrics;
 pub use ship::{IndexEntry, IndexShipper};
 pub use uploader::Uploader;
@@ -51,13 +52,6 @@ impl Default for IndexSettings {
             answer_chunks_max: 10_000_000,
         }
     }
-}
-
-/// An answer, and what of it is missing: a warning for each file that could not be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found<T> {
-    pub value: T,
-    pub warnings: Vec<String>,
 }
 
 /// The periods, and the bucket of each.

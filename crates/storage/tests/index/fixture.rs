@@ -3,9 +3,11 @@
 use format::ChunkRef;
 use format::schema::{Period, Schema, SchemaVersion};
 use format::tsdb::SeriesChunks;
-use model::time::MILLIS_PER_DAY;
-use model::{MatchOp, Matcher, TenantId};
+use model::time::{MILLIS_PER_DAY, NANOS_PER_MILLI};
+use model::{MatchOp, Matcher, TenantId, TimeRange};
 use prometheus_client::registry::Registry;
+use rpc::index::Index;
+use rpc::ingester::{RecentRequest, StreamSize};
 use runtime::clock::ManualClock;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -96,6 +98,12 @@ impl Fixture {
         let tenant = TenantId::parse(tenant).unwrap();
         let found = self.reader.series(&tenant, &matchers(selector), range_ms, None).await.unwrap();
         (found.value, found.warnings)
+    }
+
+    pub async fn sizes(&self, tenant: &TenantId, selector: &str, (from_ms, through_ms): (i64, i64)) -> Vec<StreamSize> {
+        let range = TimeRange::new(from_ms * NANOS_PER_MILLI, through_ms * NANOS_PER_MILLI);
+        let request = RecentRequest { tenant: tenant.clone(), matchers: matchers(selector), range, shard: None };
+        Index::sizes(&self.reader, request).await.unwrap().value
     }
 }
 
