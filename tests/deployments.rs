@@ -41,7 +41,10 @@ fn check_complete(file: &str, targets: &[String]) {
 fn check_read(file: &str, names: &[String]) {
     let cluster = text("config/cluster.yaml");
     for name in names.iter().filter(|name| !name.starts_with("LOKIRS_")) {
-        assert!(cluster.contains(&format!("${{{name}:-")), "{file} sets {name}, which config/cluster.yaml does not read");
+        assert!(
+            cluster.contains(&format!("${{{name}:-")),
+            "{file} sets {name}, which config/cluster.yaml does not read"
+        );
     }
 }
 
@@ -58,7 +61,8 @@ fn the_compose_file_is_a_cluster_behind_its_gateway() {
         let host = line.split_whitespace().nth(2).unwrap().split(':').next().unwrap();
         assert!(services.contains_key(host), "the gateway sends to {host}, which is no service");
     }
-    let grace = compose["x-lokirs"]["stop_grace_period"].as_str().unwrap().trim_end_matches('s').parse::<u64>().unwrap();
+    let grace =
+        compose["x-lokirs"]["stop_grace_period"].as_str().unwrap().trim_end_matches('s').parse::<u64>().unwrap();
     assert!(grace > STOP_WITHIN.as_secs(), "a stop is cut off");
 }
 
@@ -85,7 +89,10 @@ fn the_kubernetes_manifests_are_a_cluster_that_is_given_time_to_stop() {
     check_complete("config/kubernetes", &found);
     assert_eq!(diskless[0]["spec"]["template"]["spec"]["containers"][0]["env"][1]["value"], "false", "no log");
     let seeds = of_kind("Service").into_iter().find(|s| s["metadata"]["name"] == "gossip-ring").unwrap();
-    assert_eq!((&seeds["spec"]["clusterIP"], &seeds["spec"]["publishNotReadyAddresses"]), (&"None".into(), &true.into()));
+    assert_eq!(
+        (&seeds["spec"]["clusterIP"], &seeds["spec"]["publishNotReadyAddresses"]),
+        (&"None".into(), &true.into())
+    );
     let map = of_kind("ConfigMap").into_iter().find(|m| m["metadata"]["name"] == "lokirs").unwrap();
     check_read("config/kubernetes", &map["data"].as_object().unwrap().keys().cloned().collect::<Vec<_>>());
 }
