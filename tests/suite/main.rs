@@ -14,6 +14,7 @@ mod hostile;
 mod ledger;
 mod metrics;
 mod process;
+mod query_log;
 mod roles;
 mod secrets;
 mod stop;
