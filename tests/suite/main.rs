@@ -16,6 +16,7 @@ mod hostile;
 mod ledger;
 mod metrics;
 mod process;
+mod query_log;
 mod roles;
 mod secrets;
 mod stop;
