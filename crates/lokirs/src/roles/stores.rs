@@ -14,7 +14,7 @@ use std::time::Duration;
 use storage::chunks::{ChunkMetrics, ChunkStore, ChunkStoreSettings};
 use storage::index::{IndexMetrics, IndexReader, IndexSettings, IndexShipper, Places, Uploader};
 use storage::objects::{
-    AzureSettings, Backoff, FilesystemSettings, GcsSettings, ObjectMetrics, ObjectSettings, Objects, Place, S3Settings,
+    AzureSettings, Backoff, FilesystemSettings, GcsSettings, HttpSettings, ObjectMetrics, ObjectSettings, Objects, Place, S3Settings,
     Secret, SseSettings, open,
 };
 
@@ -126,8 +126,13 @@ fn s3_settings(s3: &S3) -> S3Settings {
             max_period: s3.backoff_config.max_period,
             max_retries: s3.backoff_config.max_retries,
         },
+        chunk_delimiter: s3.chunk_delimiter.clone(),
+        http_config: HttpSettings {
+            insecure_skip_verify: s3.http_config.insecure_skip_verify,
+            ca_file: s3.http_config.ca_file.clone(),
+        },
+        storage_class: s3.storage_class.clone(),
         sse: SseSettings { kind: s3.sse.r#type.clone(), kms_key_id: s3.sse.kms_key_id.clone() },
-        ..S3Settings::default()
     }
 }
 
@@ -142,8 +147,10 @@ fn azure_settings(azure: &Azure) -> AzureSettings {
     AzureSettings {
         account_name: azure.account_name.clone(),
         account_key: Secret(azure.account_key.expose().to_string()),
+        connection_string: Secret(azure.connection_string.expose().to_string()),
         container_name: azure.container_name.clone(),
         endpoint_suffix: azure.endpoint_suffix.clone(),
+        chunk_delimiter: azure.chunk_delimiter.clone(),
         use_managed_identity: azure.use_managed_identity,
         user_assigned_id: azure.user_assigned_id.clone(),
         use_service_principal: azure.use_service_principal,
@@ -151,6 +158,5 @@ fn azure_settings(azure: &Azure) -> AzureSettings {
         client_secret: Secret(azure.client_secret.expose().to_string()),
         tenant_id: azure.tenant_id.clone(),
         use_federated_token: azure.use_federated_token,
-        ..AzureSettings::default()
     }
 }
