@@ -3,14 +3,19 @@
 
 #![allow(clippy::disallowed_methods, reason = "the suite is a client: real time, and tasks that a test joins")]
 
+mod bucket;
 mod client;
 mod conformance;
 mod crash;
 mod golden;
 mod hostile;
+mod hostile_queries;
 mod ledger;
+mod outage;
 mod process;
 mod roles;
+mod s3;
 mod stop;
+mod store;
 mod tail;
 mod wal;
