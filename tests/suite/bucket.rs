@@ -46,10 +46,15 @@ fn entries(codec: &str, midnight_ns: i64) -> Vec<Entry> {
             for i in 0..200i64 {
                 let ts_ns = midnight_ns + (i - 100) * 6 * (MINUTE_NS / 60) + stream as i64;
                 let word = ["keep", "drop-me", "größe", "\"quoted\" \\ \t"][(i % 4) as usize];
-                let line = format!("level=info tenant={tenant} app={app} i={i} {word} {}", "padding ".repeat((i % 9) as usize));
+                let line = format!(
+                    "level=info tenant={tenant} app={app} i={i} {word} {}",
+                    "padding ".repeat((i % 9) as usize)
+                );
                 let metadata = match i % 3 {
                     0 => BTreeMap::new(),
-                    n => [("trace_id".to_string(), format!("t{}", i % 7)), ("user".to_string(), format!("ü{n}"))].into(),
+                    n => {
+                        [("trace_id".to_string(), format!("t{}", i % 7)), ("user".to_string(), format!("ü{n}"))].into()
+                    }
                 };
                 let labels = [("app".to_string(), app.to_string()), ("codec".to_string(), codec.to_string())].into();
                 all.push(Entry { tenant: tenant.clone(), labels, ts_ns, line, metadata });

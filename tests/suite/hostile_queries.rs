@@ -13,13 +13,13 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 const GROWTH_BYTES_MAX: u64 = 256 << 20;
 /// The neighbour's answers take at most this long in a release build, on a machine that the query has for itself.
 const NEIGHBOUR_WITHIN: Duration = Duration::from_secs(2);
-/// Statuses that a client understands as "no".
-const REFUSALS: [u16; 5] = [400, 413, 414, 422, 429];
+/// Statuses that a client understands as "no"; 504 is the tenant's `query_timeout`.
+const REFUSALS: [u16; 6] = [400, 413, 414, 422, 429, 504];
 
 const CONFIG: &str = "\
 auth_enabled: true
 common: {path_prefix: \"${DIR}/data\"}
-limits_config: {ingestion_rate_mb: 1000, ingestion_burst_size_mb: 1000, per_stream_rate_limit: 1GB, per_stream_rate_limit_burst: 1GB, query_timeout: 20s}
+limits_config: {ingestion_rate_mb: 1000, ingestion_burst_size_mb: 1000, per_stream_rate_limit: 1GB, per_stream_rate_limit_burst: 1GB, query_timeout: 2s}
 ";
 
 /// Parameters of a query, sent as a form.
@@ -59,7 +59,10 @@ fn deep() -> Vec<Attack> {
         range("parentheses that do not close", "(".repeat(130_000)),
         range("braces that do not close", "{".repeat(130_000)),
         instant("sums of sums", nested("sum(", 25_000, COUNT, ")")),
-        instant("label_replace of label_replace", nested("label_replace(", 2_000, COUNT, ",\"a\",\"$1\",\"b\",\"(.*)\")")),
+        instant(
+            "label_replace of label_replace",
+            nested("label_replace(", 2_000, COUNT, ",\"a\",\"$1\",\"b\",\"(.*)\")"),
+        ),
         instant("negations", nested("-(", 40_000, "1", ")")),
         instant("minus signs", format!("{}1", "-".repeat(100_000))),
         instant("additions", vec!["1"; 60_000].join("+")),
@@ -70,8 +73,14 @@ fn deep() -> Vec<Attack> {
         range("label filters in parentheses", format!("{{app=\"x\"}} | {}", nested("(", 60_000, "a=\"b\"", ")"))),
         range("label filters joined", format!("{{app=\"x\"}} | {}", vec!["a=\"b\""; 15_000].join(" or "))),
         range("json paths", format!("{{app=\"x\"}} | json a=\"{}\"", vec!["b"; 50_000].join("."))),
-        range("template parentheses", format!("{{app=\"x\"}} | line_format \"{{{{ {} }}}}\"", nested("(", 50_000, "1", ")"))),
-        range("template ifs", format!("{{app=\"x\"}} | line_format \"{}\"", nested("{{if .a}}", 8_000, "x", "{{end}}"))),
+        range(
+            "template parentheses",
+            format!("{{app=\"x\"}} | line_format \"{{{{ {} }}}}\"", nested("(", 50_000, "1", ")")),
+        ),
+        range(
+            "template ifs",
+            format!("{{app=\"x\"}} | line_format \"{}\"", nested("{{if .a}}", 8_000, "x", "{{end}}")),
+        ),
         range("regex groups", format!("{{app=\"x\"}} |~ \"{}\"", nested("(", 60_000, "a", ")"))),
     ]
 }
@@ -126,7 +135,16 @@ fn explosive() -> Vec<Attack> {
         instant("an offset of a thousand years", "count_over_time({app=\"x\"}[1m] offset 1000y)".into()),
         instant("a number beyond numbers", format!("vector({})", "9".repeat(100_000))),
     ];
-    for regex in ["(a{1000}){1000}", "((a{100}){100}){100}", "(a*)*b", "(x+x+)+y", "(.*){1,1000}z", "[\\\\p{L}]{1000}", "(?i)(\\\\w{200}){5}", "(((a{2,1000}){1,2}){1,2}){1,2}"] {
+    for regex in [
+        "(a{1000}){1000}",
+        "((a{100}){100}){100}",
+        "(a*)*b",
+        "(x+x+)+y",
+        "(.*){1,1000}z",
+        "[\\\\p{L}]{1000}",
+        "(?i)(\\\\w{200}){5}",
+        "(((a{2,1000}){1,2}){1,2}){1,2}",
+    ] {
         attacks.push(range(&format!("regex {regex}"), format!("{{app=\"x\"}} |~ \"{regex}\"")));
         attacks.push(range(&format!("regexp {regex}"), format!("{{app=\"x\"}} | regexp \"(?P<n>{regex})\"")));
         attacks.push(range(&format!("matcher {regex}"), format!("{{app=~\"{regex}\"}}")));
@@ -150,13 +168,25 @@ fn absurd() -> Vec<Attack> {
         with(lines(), &[("interval", "1e300")]),
         with(lines(), &[("direction", "sideways")]),
     ];
-    for time in ["-9223372036854775808", "9223372036854775807", "1e400", "-1e400", "NaN", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"] {
+    for time in [
+        "-9223372036854775808",
+        "9223372036854775807",
+        "1e400",
+        "-1e400",
+        "NaN",
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00Z",
+    ] {
         attacks.push(with(lines(), &[("start", time)]));
         attacks.push(with(lines(), &[("end", time)]));
         attacks.push(with(steps(), &[("start", time), ("end", time)]));
         attacks.push(with(instant("count", COUNT.into()), &[("time", time)]));
         attacks.push(with(
-            Attack { name: "volume".into(), path: "/loki/api/v1/index/volume_range", form: vec![("query", "{app=\"x\"}".into())] },
+            Attack {
+                name: "volume".into(),
+                path: "/loki/api/v1/index/volume_range",
+                form: vec![("query", "{app=\"x\"}".into())],
+            },
             &[("start", time), ("step", "0.000001"), ("limit", "1000000000")],
         ));
     }
@@ -168,8 +198,9 @@ async fn load(client: &Client) {
     for (app, lines) in [("x", 5_000), ("series", 200_000)] {
         for from in (0..lines).step_by(BATCH as usize) {
             let base = now_ns();
-            let batch: Vec<(i64, String)> =
-                (from..from + BATCH).map(|i| (base + i, format!("line id={i} b=\"{{\\\"a\\\":{i}}}\" aaaaaaaaaaaa"))).collect();
+            let batch: Vec<(i64, String)> = (from..from + BATCH)
+                .map(|i| (base + i, format!("line id={i} b=\"{{\\\"a\\\":{i}}}\" aaaaaaaaaaaa")))
+                .collect();
             assert_eq!(client.push(&[("app", app)], &batch).await, Some(204));
         }
     }
@@ -191,7 +222,8 @@ async fn neighbour(client: Client, stop: Arc<AtomicBool>) -> (u32, Duration) {
 }
 
 async fn attack(node: &Node, client: &Client, attack: &Attack) {
-    let body: Vec<String> = attack.form.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let body: Vec<String> =
+        attack.form.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     let headers = [("Content-Type", "application/x-www-form-urlencoded")];
     node.forget_peak();
     let (before, started) = (node.resident_bytes(), Instant::now());

@@ -86,7 +86,12 @@ async fn until_stored(store: &Store, node: &Node, streams: usize) {
         if fingerprints.len() >= streams {
             return;
         }
-        assert!(started.elapsed() < RESUMED_WITHIN, "{} streams stored of {streams}\n{}", fingerprints.len(), node.log());
+        assert!(
+            started.elapsed() < RESUMED_WITHIN,
+            "{} streams stored of {streams}\n{}",
+            fingerprints.len(),
+            node.log()
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

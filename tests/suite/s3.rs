@@ -88,9 +88,10 @@ impl S3 {
 
     /// The bucket itself, to fill it and to look into it.
     pub fn objects(&self) -> storage::objects::Objects {
-        use storage::objects::{ObjectSettings, Place, S3Settings, Secret, open};
+        use runtime::settings::Secret;
+        use storage::objects::{ObjectSettings, Place, S3Settings, open};
         let settings = S3Settings {
-            s3: Secret(format!("s3://suite:hunter2@127.0.0.1:{}/{BUCKET}", self.gate)),
+            s3: Secret::new(format!("s3://suite:hunter2@127.0.0.1:{}/{BUCKET}", self.gate)),
             s3forcepathstyle: true,
             ..S3Settings::default()
         };
@@ -166,7 +167,8 @@ async fn request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
         bytes.extend_from_slice(&buffer[..n]);
         let Some(head_end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
         let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
-        let length = head.lines().find_map(|l| l.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0usize);
+        let length =
+            head.lines().find_map(|l| l.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0usize);
         if bytes.len() >= head_end + 4 + length {
             return Ok(bytes);
         }

@@ -27,10 +27,9 @@ impl Store {
     /// The block under `common.storage`.
     pub fn yaml(&self) -> String {
         match self {
-            Store::Directory(dir) => format!(
-                "filesystem: {{chunks_directory: {dir}, rules_directory: {dir}-rules}}",
-                dir = dir.display()
-            ),
+            Store::Directory(dir) => {
+                format!("filesystem: {{chunks_directory: {dir}, rules_directory: {dir}-rules}}", dir = dir.display())
+            }
             Store::S3(s3) => s3.yaml(),
         }
     }

@@ -107,8 +107,10 @@ fn shown(value: &QueryValue, with_labels: bool, query: &str) -> Vec<String> {
             for stream in streams {
                 for e in &stream.entries {
                     let line = format!("{} {}", e.ts_ns / S, String::from_utf8_lossy(&e.line));
-                    let mut labels: Vec<_> =
-                        [&stream.labels, &e.structured_metadata, &e.parsed].into_iter().flat_map(|l| l.iter()).collect();
+                    let mut labels: Vec<_> = [&stream.labels, &e.structured_metadata, &e.parsed]
+                        .into_iter()
+                        .flat_map(|l| l.iter())
+                        .collect();
                     labels.sort_by(|a, b| a.name.cmp(&b.name));
                     let labels = labels.iter().map(|l| format!("{}={}", l.name, model::quote::quote(&l.value)));
                     let labels = labels.collect::<Vec<_>>().join(", ");
@@ -123,7 +125,8 @@ fn shown(value: &QueryValue, with_labels: bool, query: &str) -> Vec<String> {
             if query.starts_with("sort") { lines } else { sorted(lines) }
         }
         QueryValue::Matrix(series) => {
-            let points = |points: &[(i64, f64)]| points.iter().map(|(t, v)| format!(" {}={v}", t / S)).collect::<String>();
+            let points =
+                |points: &[(i64, f64)]| points.iter().map(|(t, v)| format!(" {}={v}", t / S)).collect::<String>();
             sorted(series.iter().map(|s| format!("{}{}", s.labels, points(&s.points))).collect())
         }
         QueryValue::Scalar { value, .. } => vec![value.to_string()],

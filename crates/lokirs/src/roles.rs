@@ -1,5 +1,6 @@
 //! Which roles a process plays, and what each needs of the others: built bottom up, what is called before its caller.
 
+mod absent;
 mod compactor;
 mod read;
 mod ring;

@@ -1,7 +1,8 @@
 //! Label names, values, series, sizes: answered from the index and the ingesters' label sets, no chunk is read.
 
+use crate::ingesters::Calls;
 use crate::notes::Notes;
-use crate::source::{Calls, Stores};
+use crate::source::Stores;
 use crate::tenants;
 use futures::FutureExt;
 use model::time::NANOS_PER_MILLI;
@@ -46,7 +47,7 @@ impl Metadata {
                     let (recent, name) = (recent.clone(), name.clone());
                     async move { i.labels(recent, name).await }.boxed()
                 });
-                strings.extend(calls.gather().await?.into_iter().flatten());
+                strings.extend(calls.gather(&self.notes).await?.into_iter().flatten());
                 let range_ms = millis(request.range);
                 let stored = match &name {
                     None => self.stores.index.label_names(tenant, &selector, range_ms).boxed().await?,
@@ -90,7 +91,7 @@ impl Metadata {
             let recent = recent.clone();
             async move { i.series(recent).await }.boxed()
         });
-        let answers = calls.gather().await?;
+        let answers = calls.gather(&self.notes).await?;
         let mut all: HashSet<Labels> = answers.into_iter().flatten().collect();
         let stored = self.stores.index.series(tenant, matchers, millis(range), None).boxed().await?;
         stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
@@ -142,7 +143,7 @@ impl Metadata {
             let recent = recent.clone();
             async move { i.sizes(recent).await }.boxed()
         });
-        let answers = calls.gather().await?;
+        let answers = calls.gather(&self.notes).await?;
         let mut sizes: HashMap<Labels, IndexStats> = HashMap::new();
         for size in answers.into_iter().flatten() {
             let s = sizes.entry(size.labels).or_default();

@@ -2,18 +2,20 @@
 //! generated types are seen here and nowhere else.
 
 mod client;
+mod cluster;
+mod connect;
 mod convert;
 mod error;
 mod server;
 
 pub use client::IngesterClient;
+pub use cluster::{CLUSTER_METADATA, ClusterGuard, ClusterId};
+pub use connect::{Channel, Connector};
 pub use error::{error_of, status_of};
 pub use server::ingester_server;
 
 /// The metadata that names the tenant of a call.
 pub const TENANT_METADATA: &str = "x-scope-orgid";
-/// The metadata that names the caller's cluster: reserved, so that nodes of two clusters never work together.
-pub const CLUSTER_METADATA: &str = "x-lokirs-cluster";
 /// The largest message, in bytes: a batch as large as the distributor makes them, and what is around it.
 pub const MESSAGE_BYTES_MAX: usize = 144 << 20;
 

@@ -7,10 +7,10 @@ use futures::stream::BoxStream;
 use model::{Batch, Kind, Labels, Result, TenantId};
 use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
 use rpc::testing::{ScriptedIngester, check_ingester};
-use rpc::wire::{IngesterClient, ingester_server};
+use rpc::wire::{ClusterId, Connector, IngesterClient, ingester_server};
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tonic::transport::{Endpoint, Server, server::TcpIncoming};
+use tonic::transport::{Server, server::TcpIncoming};
 
 /// The instance itself, behind nothing.
 struct Local(Arc<ScriptedIngester>);
@@ -40,12 +40,21 @@ impl Ingester for Local {
     }
 }
 
-async fn over_grpc(inner: Arc<ScriptedIngester>) -> IngesterClient {
+/// A client of one cluster in front of a server of another, or of none.
+async fn between(inner: Arc<ScriptedIngester>, client: ClusterId, server: ClusterId) -> IngesterClient {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serve = Server::builder().add_routes(ingester_server(inner)).serve_with_incoming(TcpIncoming::from(listener));
-    tokio::spawn(serve);
-    IngesterClient::new(Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy())
+    let routes = Server::builder().layer(server.guard()).add_routes(ingester_server(inner));
+    tokio::spawn(routes.serve_with_incoming(TcpIncoming::from(listener)));
+    IngesterClient::connect(&Connector::default().of_cluster(client), &address.to_string()).unwrap()
+}
+
+fn cluster(name: &str) -> ClusterId {
+    ClusterId::new(name).unwrap()
+}
+
+async fn over_grpc(inner: Arc<ScriptedIngester>) -> IngesterClient {
+    between(inner, cluster("one"), cluster("one")).await
 }
 
 #[tokio::test]
@@ -63,7 +72,31 @@ async fn an_ingester_that_is_not_there_is_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let client = IngesterClient::new(Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy());
+    let client = IngesterClient::connect(&Connector::default(), &address.to_string()).unwrap();
     let tenant = TenantId::parse("a").unwrap();
     assert_eq!(client.push(&tenant, Batch::default()).await.unwrap_err().kind, Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_call_of_another_cluster_is_refused_and_both_are_named() {
+    let none = ClusterId::default();
+    for (client, server, refused) in [
+        (cluster("one"), cluster("one"), false),
+        (cluster("one"), cluster("two"), true),
+        (none.clone(), cluster("two"), false),
+        (cluster("one"), none, false),
+    ] {
+        let script = Arc::new(ScriptedIngester::default());
+        let client = between(script.clone(), client, server).await;
+        let answer = client.push(&TenantId::parse("a").unwrap(), Batch::default()).await;
+        assert_eq!(script.pushed.lock().unwrap().len(), usize::from(!refused), "what is refused arrives nowhere");
+        match answer {
+            Ok(_) => assert!(!refused),
+            Err(error) => {
+                assert_eq!(error.kind, Kind::Unavailable);
+                assert!(refused && error.message.contains("\"two\" and was called by one of \"one\""), "{error:?}");
+            }
+        }
+    }
+    assert_eq!(ClusterId::new("line\nbreak").err().map(|e| e.kind), Some(Kind::Invalid));
 }

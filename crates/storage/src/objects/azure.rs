@@ -3,9 +3,10 @@
 
 use super::open::{client_options, finish, retry};
 use super::settings::HttpSettings;
-use super::{AzureSettings, Backoff, ChunkNames, Objects, Secret};
+use super::{AzureSettings, Backoff, ChunkNames, Objects};
 use model::{Error, Result};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use runtime::settings::Secret;
 
 /// What Azure puts before a connection string's `EndpointSuffix`.
 const BLOB_SERVICE: &str = "blob";
@@ -15,11 +16,11 @@ pub(super) fn open(s: &AzureSettings, prefix: &str) -> Result<Objects> {
     // The environment brings a workload's federated token (`AZURE_FEDERATED_TOKEN_FILE` and its companions).
     let mut builder =
         MicrosoftAzureBuilder::from_env().with_account(&account.name).with_container_name(&s.container_name);
-    if !account.key.0.is_empty() {
-        builder = builder.with_access_key(&account.key.0);
+    if !account.key.is_empty() {
+        builder = builder.with_access_key(account.key.expose());
     }
     if s.use_service_principal {
-        builder = builder.with_client_secret_authorization(&s.client_id, &s.client_secret.0, &s.tenant_id);
+        builder = builder.with_client_secret_authorization(&s.client_id, s.client_secret.expose(), &s.tenant_id);
     }
     if s.use_managed_identity && !s.user_assigned_id.is_empty() {
         builder = builder.with_config(AzureConfigKey::ClientId, &s.user_assigned_id);
@@ -50,14 +51,14 @@ fn account(s: &AzureSettings) -> Result<Account> {
         account.endpoint = Some(at(&s.account_name, &s.endpoint_suffix));
     }
     let (mut suffix, mut endpoint) = (None, None);
-    for part in s.connection_string.0.split(';').filter(|part| !part.trim().is_empty()) {
+    for part in s.connection_string.expose().split(';').filter(|part| !part.trim().is_empty()) {
         // The text is a secret: the error does not hold it.
         let (name, value) = part.split_once('=').ok_or_else(|| {
             Error::invalid("azure: connection_string must be NAME=VALUE pairs with semicolons between them")
         })?;
         match name.trim() {
             "AccountName" => account.name = value.to_string(),
-            "AccountKey" => account.key = Secret(value.to_string()),
+            "AccountKey" => account.key = Secret::new(value),
             "EndpointSuffix" => suffix = Some(value),
             "BlobEndpoint" => endpoint = Some(value.trim_end_matches('/').to_string()),
             "DefaultEndpointsProtocol" | "QueueEndpoint" | "TableEndpoint" | "FileEndpoint" => {}
@@ -82,15 +83,14 @@ mod tests {
         let check = |text: &str, suffix: &str, expected: (&str, &str, Option<&str>)| {
             let settings = AzureSettings {
                 account_name: "own".into(),
-                account_key: Secret("b3du".into()),
+                account_key: Secret::new("b3du"),
                 endpoint_suffix: suffix.into(),
-                connection_string: Secret(text.into()),
+                connection_string: Secret::new(text),
                 container_name: "loki".into(),
                 ..Default::default()
             };
             let (name, key, endpoint) = expected;
-            let expected =
-                Account { name: name.into(), key: Secret(key.into()), endpoint: endpoint.map(str::to_string) };
+            let expected = Account { name: name.into(), key: Secret::new(key), endpoint: endpoint.map(str::to_string) };
             assert_eq!(account(&settings).unwrap(), expected, "{text}");
             open(&settings, "").unwrap();
         };
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_bad_connection_string_is_refused_without_being_shown() {
         for bad in ["hunter2", "AccountName=a;SharedAccessSignature=hunter2"] {
-            let settings = AzureSettings { connection_string: Secret(bad.into()), ..Default::default() };
+            let settings = AzureSettings { connection_string: Secret::new(bad), ..Default::default() };
             let e = account(&settings).unwrap_err();
             assert!(e.message.contains("connection_string") && !e.message.contains("hunter2"), "{e}");
         }

@@ -2,8 +2,8 @@
 
 use super::settings::HttpSettings;
 use super::{
-    Backend, Backoff, ChunkNames, GcsSettings, Limited, Metered, ObjectMetrics, ObjectSettings, Objects, Place, azure,
-    s3,
+    Backend, Backoff, ChunkNames, GcsSettings, Limited, Metered, ObjectMetrics, ObjectSettings, Objects, Place,
+    StoreKind, azure, s3,
 };
 use model::{Error, Result};
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -35,9 +35,15 @@ pub fn open(name: &str, settings: &ObjectSettings, metrics: Option<&ObjectMetric
         Place::Gcs(s) => gcs(s, prefix)?,
         Place::Azure(s) => azure::open(s, prefix)?,
     };
+    let kind = match &settings.place {
+        Place::Memory | Place::Filesystem(_) => StoreKind::Local,
+        Place::S3(_) => StoreKind::S3,
+        Place::Gcs(_) => StoreKind::Gcs,
+        Place::Azure(_) => StoreKind::Azure,
+    };
     let limited = objects.wrapped(|inner| Arc::new(Limited::new(inner, settings.concurrent_calls_max)));
     Ok(match metrics {
-        Some(metrics) => limited.wrapped(|inner| Arc::new(Metered::new(inner, name, metrics.clone()))),
+        Some(metrics) => limited.wrapped(|inner| Arc::new(Metered::new(inner, name, kind, metrics.clone()))),
         None => limited,
     })
 }
@@ -50,8 +56,8 @@ fn install_tls() {
 
 fn gcs(s: &GcsSettings, prefix: &str) -> Result<Objects> {
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&s.bucket_name);
-    if !s.service_account.0.is_empty() {
-        builder = builder.with_service_account_key(&s.service_account.0);
+    if !s.service_account.is_empty() {
+        builder = builder.with_service_account_key(s.service_account.expose());
     }
     let options = client_options(&HttpSettings::default())?;
     let store = builder.with_retry(retry(&Backoff::default())).with_client_options(options).build();
@@ -92,7 +98,8 @@ pub(super) fn client_options(http: &HttpSettings) -> Result<ClientOptions> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::{AzureSettings, FilesystemSettings, S3Settings, Secret};
+    use crate::objects::{AzureSettings, FilesystemSettings, S3Settings};
+    use runtime::settings::Secret;
 
     #[tokio::test]
     async fn every_kind_of_store_opens_from_its_settings() {
@@ -100,7 +107,7 @@ mod tests {
         let directory = dir.path().join("chunks").to_str().unwrap().to_string();
         let azure = AzureSettings {
             account_name: "a".into(),
-            account_key: Secret("a2V5".into()),
+            account_key: Secret::new("a2V5"),
             container_name: "c".into(),
             ..Default::default()
         };
@@ -124,7 +131,7 @@ mod tests {
             insecure: true,
             s3forcepathstyle: true,
             access_key_id: "k".into(),
-            secret_access_key: Secret("s".into()),
+            secret_access_key: Secret::new("s"),
             bucketnames: "b".into(),
             backoff_config: Backoff { max_retries: 0, ..Default::default() },
             ..Default::default()

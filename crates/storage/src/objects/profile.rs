@@ -1,7 +1,7 @@
 //! The AWS shared credentials file: the keys of one profile, read once at start. `object_store` knows the environment, web
 //! identity and the roles of containers and instances, but not this file.
 
-use super::Secret;
+use runtime::settings::Secret;
 use std::path::PathBuf;
 
 /// Keys of a profile.
@@ -42,8 +42,8 @@ fn parse(text: &str, name: &str) -> Option<Profile> {
     }
     Some(Profile {
         access_key_id: key?,
-        secret_access_key: Secret(secret?),
-        session_token: Secret(token.unwrap_or_default()),
+        secret_access_key: Secret::new(secret?),
+        session_token: Secret::new(token.unwrap_or_default()),
     })
 }
 
@@ -65,7 +65,7 @@ mod tests {
         let check = |environment: &[(&str, &str)], expected: Option<(&str, &str, &str)>| {
             let environment: HashMap<&str, &str> = environment.iter().copied().collect();
             let got = from_env(&|name| environment.get(name).map(|v| v.to_string()));
-            let got = got.as_ref().map(|p| (&*p.access_key_id, &*p.secret_access_key.0, &*p.session_token.0));
+            let got = got.as_ref().map(|p| (&*p.access_key_id, p.secret_access_key.expose(), p.session_token.expose()));
             assert_eq!(got, expected, "{environment:?}");
         };
         check(&[("HOME", &home)], Some(("AK", "se=cret", "")));
