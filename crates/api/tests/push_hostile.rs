@@ -178,6 +178,20 @@ fn odd_values() -> Vec<Attack> {
             json_stream("{\"a\":\"1\"}", &format!("[\"{}\",\"\"]", "9".repeat(1_000_000))),
             400,
         ),
+        attack(
+            "metadata whose name is no name",
+            PUSH,
+            JSON,
+            json_stream("{\"a\":\"1\"}", r#"["1768471200000000000","x",{"ключ":"v"}]"#),
+            400,
+        ),
+        attack(
+            "metadata without a name",
+            PUSH,
+            PROTOBUF,
+            snappy(&field(1, &[field(1, b"{a=\"1\"}"), field(2, &field(3, &field(2, b"v")))].concat())),
+            400,
+        ),
         attack("half an escape", PUSH, JSON, json_stream("{\"a\":\"1\"}", r#"["1","\ud83d"]"#), 400),
         attack("no body", OTLP, JSON, vec![], 400),
     ]

@@ -138,8 +138,8 @@ impl<'a> Intake<'a> {
         true
     }
 
+    /// Keeps an entry whose metadata is normal.
     fn keep(&mut self, ts_ns: i64, line: &[u8], metadata: &mut Pairs<'_>, stream: &Stream) -> Result<()> {
-        metadata::normalise(metadata)?;
         let metadata_bytes = counted_bytes(metadata);
         if self.limits.discover_log_levels && self.limits.allow_structured_metadata {
             self.levels.annotate(stream.level.as_ref(), line, metadata);
@@ -223,9 +223,12 @@ impl Sink for Intake<'_> {
 
 impl Intake<'_> {
     fn checked_entry(&mut self, ts_ns: i64, line: &[u8], metadata: &mut Pairs<'_>, stream: &Stream) -> Result<()> {
-        match self.entry_offence(ts_ns, line.len(), metadata) {
+        let bytes = line.len() + metadata::size_bytes(metadata);
+        let offence = self.entry_offence(ts_ns, line.len(), metadata);
+        let nameless = || metadata::normalise(metadata).err().map(|fault| Offence::MetadataName { fault });
+        match offence.or_else(nameless) {
             Some(offence) => {
-                self.discard(&stream.text, &offence, line.len() + metadata::size_bytes(metadata));
+                self.discard(&stream.text, &offence, bytes);
                 Ok(())
             }
             None => self.keep(ts_ns, line, metadata, stream),

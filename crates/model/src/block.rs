@@ -147,8 +147,8 @@ impl<'a> Iterator for MetadataIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let name = self.symbols.get(uvarint(&mut self.rest)?).unwrap_or("");
-            let value = self.symbols.get(uvarint(&mut self.rest)?).unwrap_or("");
+            let name = self.symbols.resolve(uvarint(&mut self.rest)?);
+            let value = self.symbols.resolve(uvarint(&mut self.rest)?);
             if !name.is_empty() {
                 return Some((name, value));
             }

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use logql::parse::{Breadth, parse_selector};
+use model::time::NANOS_PER_MILLI;
 use model::{Error, Kind, Labels, Result, TimeRange};
 use rpc::queries::{Tenants, VolumeRequest};
 use std::collections::HashMap;
@@ -56,7 +57,7 @@ type Points = Vec<(i64, u64)>;
 async fn windows(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Vec<(Labels, Points)>, Vec<String>)> {
     let whole = volume_request(api, tenants, params)?;
     let step = params.step(whole.range)?;
-    if (whole.range.end_ns - whole.range.start_ns) / step > WINDOWS_MAX {
+    if whole.range.end_ns.saturating_sub(whole.range.start_ns) / step > WINDOWS_MAX {
         return Err(Error::invalid(
             "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
         ));
@@ -70,7 +71,7 @@ async fn windows(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(V
         let end_ns = if last { whole.range.end_ns } else { boundary };
         let range = TimeRange { start_ns, end_ns };
         let answer = api.queries.volume(tenants, VolumeRequest { range, ..whole.clone() }).await?;
-        let time_ns = if last { end_ns } else { end_ns - 1_000_000 };
+        let time_ns = if last { end_ns } else { end_ns.saturating_sub(NANOS_PER_MILLI) };
         for v in answer.value {
             groups.entry(v.labels).or_default().push((time_ns, v.bytes));
         }
