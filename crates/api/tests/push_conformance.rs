@@ -134,7 +134,15 @@ impl Server {
         let clock = Arc::new(SystemClock);
         let pusher = Arc::new(Distributor::new(limits.clone(), clock.clone(), replicas, Arc::new(|| 1)));
         let budget = Budget::new(1 << 30);
-        let api = PushApi { pusher, limits, budget, clock, auth_enabled: true, body: BodyLimits::default() };
+        let api = PushApi {
+            pusher,
+            limits,
+            budget,
+            buffers: Arc::default(),
+            clock,
+            auth_enabled: true,
+            body: BodyLimits::default(),
+        };
         Server { router: routes(Arc::new(api)), collector }
     }
 

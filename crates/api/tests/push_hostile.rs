@@ -204,7 +204,7 @@ fn server() -> Router {
     let replicas = Arc::new(OneIngester::new(Arc::new(ScriptedIngester::default())));
     let pusher = Arc::new(Distributor::new(limits.clone(), clock.clone(), replicas, Arc::new(|| 1)));
     let (budget, body) = (Budget::new(512 << 20), BodyLimits::default());
-    routes(Arc::new(PushApi { pusher, limits, budget, clock, auth_enabled: false, body }))
+    routes(Arc::new(PushApi { pusher, limits, budget, buffers: Arc::default(), clock, auth_enabled: false, body }))
 }
 
 /// Time that this thread has worked; the wall clock would also count other processes.

@@ -7,11 +7,14 @@ use crate::metadata;
 use crate::stream::{BadStream, Stream, Streams};
 use model::{Batch, BatchBuilder, Error, Result, TenantId};
 use rpc::pusher::{Pairs, Sink};
+use runtime::buffers::{Buffers, Lent};
 use runtime::limits::Limits;
 use std::sync::Arc;
 
 /// How large a batch may grow while its request is read, in bytes: room for the largest body and what is added per entry.
 const BATCH_BYTES_MAX: usize = 128 << 20;
+/// What a batch is expected to take: agents push a megabyte of lines at most.
+const BATCH_BYTES_USUAL: usize = 5 << 18;
 
 /// What is valid of a request.
 #[derive(Debug, Default)]
@@ -44,6 +47,8 @@ pub struct Intake<'a> {
     oldest_ns: i64,
     newest_ns: i64,
     builder: BatchBuilder,
+    /// What the builder's buffer goes back into.
+    buffer: Lent,
     batch_bytes: usize,
     valid: Valid,
     key: Vec<u8>,
@@ -73,8 +78,10 @@ impl<'a> Intake<'a> {
         limits: &'a Arc<Limits>,
         streams: &'a Streams,
         levels: &'a LevelDetector,
+        buffers: &Arc<Buffers>,
         now_ns: i64,
     ) -> Self {
+        let mut buffer = buffers.take(BATCH_BYTES_USUAL);
         let age_max = i64::try_from(limits.reject_old_samples_max_age.as_nanos()).unwrap_or(i64::MAX);
         let grace = i64::try_from(limits.creation_grace_period.as_nanos()).unwrap_or(i64::MAX);
         Intake {
@@ -84,7 +91,8 @@ impl<'a> Intake<'a> {
             levels,
             oldest_ns: if limits.reject_old_samples { now_ns.saturating_sub(age_max) } else { i64::MIN },
             newest_ns: now_ns.saturating_add(grace),
-            builder: BatchBuilder::default(),
+            builder: BatchBuilder::in_buffer(std::mem::take(&mut *buffer)),
+            buffer,
             batch_bytes: 0,
             valid: Valid::default(),
             key: Vec::new(),
@@ -93,8 +101,9 @@ impl<'a> Intake<'a> {
         }
     }
 
-    pub fn finish(self) -> Valid {
-        Valid { batch: self.builder.finish(), ..self.valid }
+    pub fn finish(mut self) -> Valid {
+        *self.buffer = self.builder.into_data();
+        Valid { batch: Batch { data: self.buffer.freeze() }, ..self.valid }
     }
 
     fn entry_offence(&self, ts_ns: i64, line_bytes: usize, metadata: &Pairs<'_>) -> Option<Offence> {

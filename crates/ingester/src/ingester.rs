@@ -9,6 +9,7 @@ use crate::recover::recover_aside;
 use crate::seal::SealQueue;
 use crate::settings::Settings;
 use crate::ship::{self, Shipments, ship_all};
+use crate::spill::Spill;
 use crate::tail::Tails;
 use crate::tenant::Tenants;
 use crate::wal::Wal;
@@ -71,6 +72,8 @@ impl Ingester {
         let (wal_settings, disk, wal_metrics) = (parts.settings.wal.clone(), parts.disk, metrics.clone());
         let open = tokio::task::spawn_blocking(move || Wal::open(&wal_settings, disk, &wal_metrics)).await;
         let (wal, old) = open.map_err(|e| Error::internal(format!("opening the write-ahead log: {e}")))??;
+        let (dir, above) = (&parts.settings.wal.dir, parts.settings.spill_above);
+        let spill = Spill::new(dir, above, parts.budget.clone(), metrics.clone());
         let core = Arc::new(Core {
             tails: Tails::new(parts.budget.clone(), parts.settings.chunk_layout, metrics.clone()),
             clock: parts.clock,
@@ -81,7 +84,7 @@ impl Ingester {
             tenants: Tenants::default(),
             wal,
             unread: Mutex::new(old),
-            seals: SealQueue::start(&parts.settings, &metrics)?,
+            seals: SealQueue::start(&parts.settings, spill, &metrics)?,
             flushes: FlushQueue::default(),
             shipments: Shipments::default(),
             pressure: Notify::new(),

@@ -243,6 +243,22 @@ impl BlockBuilder {
         self.count(ts_ns);
     }
 
+    /// Takes what was appended since `mark`, all of it of the newest time, into a block of its own.
+    pub fn split_newest(&mut self, mark: Mark) -> BlockBuilder {
+        let newest = BlockBuilder {
+            data: self.data[mark.bytes..].to_vec(),
+            layout: self.layout,
+            section: Vec::new(),
+            entries: self.entries - mark.entries,
+            min_ts_ns: self.max_ts_ns,
+            max_ts_ns: self.max_ts_ns,
+            unordered: false,
+            size_bytes: self.size_bytes - mark.size_bytes,
+        };
+        self.undo(mark);
+        newest
+    }
+
     /// Where the block ends now; [`BlockBuilder::undo`] goes back there.
     pub fn mark(&self) -> Mark {
         Mark {
