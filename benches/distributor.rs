@@ -9,6 +9,7 @@ use distributor::stream::Streams;
 use model::varint::{put_str, put_uvarint, uvarint};
 use model::{Result, TenantId};
 use rpc::pusher::{Pairs, Sink};
+use runtime::buffers::Buffers;
 use runtime::limits::Limits;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -104,17 +105,13 @@ fn main() {
     for (name, kinds) in [("json", vec![0]), ("logfmt", vec![1]), ("text", vec![2]), ("mixed", vec![0, 1, 2])] {
         let push = push(&kinds);
         let streams = Streams::default();
+        let buffers = Arc::new(Buffers::default());
         let intake_ns = |limits: Limits| {
             let limits = Arc::new(limits);
             let levels = LevelDetector::new(&limits.log_level_fields, limits.log_level_from_json_max_depth);
             best_ns(|| {
-                let mut intake = Intake::new(
-                    Origin { tenant: &tenant, policy: "", distributors: 1 },
-                    &limits,
-                    &streams,
-                    &levels,
-                    NOW_NS,
-                );
+                let origin = Origin { tenant: &tenant, policy: "", distributors: 1 };
+                let mut intake = Intake::new(origin, &limits, &streams, &levels, &buffers, NOW_NS);
                 walk(&push.data, &mut intake).expect("a valid push");
                 black_box(intake.finish());
             })

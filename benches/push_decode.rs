@@ -94,7 +94,8 @@ fn main() {
     let replicas = Arc::new(OneIngester::new(ingester.clone()));
     let pusher = Arc::new(Distributor::new(limits.clone(), clock.clone(), replicas, Arc::new(|| 1)));
     let (budget, body) = (Budget::new(1 << 30), BodyLimits::default());
-    let router = routes(Arc::new(PushApi { pusher, limits, budget, clock, auth_enabled: false, body }));
+    let router =
+        routes(Arc::new(PushApi { pusher, limits, budget, buffers: Arc::default(), clock, auth_enabled: false, body }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let line_bytes: usize =
         (0..STREAMS).flat_map(|s| (0..LINES / STREAMS).map(move |i| line(s * 1000 + i).len())).sum();

@@ -111,6 +111,23 @@ async fn the_http_port_speaks_tls_and_shows_a_renewed_certificate() {
     until("the renewed certificate", async || ready(&https(&later, Some(&client))).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_asks_an_https_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Authority::new(dir.path(), "ours").sign("server");
+    let tls = format!("{{cert_file: {}, key_file: {}}}", server.cert_file.display(), server.key_file.display());
+    let config = format!("auth_enabled: false\nserver: {{http_tls_config: {tls}}}\n");
+    let mut node = Node::new(&dir.path().join("node")).config(&config);
+    node.spawn();
+    let probe = |scheme: &str| {
+        let url = format!("-health.url={scheme}://localhost:{}/ready", node.http_port);
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_lokirs")).args(["-health", &url]).status();
+        status.unwrap().success()
+    };
+    until("the probe succeeds", async || probe("https").then_some(())).await;
+    assert!(!probe("http"));
+}
+
 /// Status of a request with a credential and a tenant; on 401 the header that says how to do better must be there.
 async fn asked(url: &str, method: &str, secret: Option<&str>, tenant: Option<&str>) -> (u16, String) {
     let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);

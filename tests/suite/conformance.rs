@@ -4,6 +4,7 @@
 //! that passes, fails the test.
 
 use crate::process::{Node, test_data};
+use crate::store::Store;
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -54,6 +55,33 @@ fn compare(state: &str, last: &str, failed: &BTreeSet<String>) {
     let known = known_failures();
     let new: Vec<_> = failed.difference(&known).collect();
     assert!(new.is_empty(), "{state}: {last}; cases that used to pass fail: {new:?}");
+}
+
+/// The corpus's configuration with another object store.
+fn node_over(store: &Store, dir: &std::path::Path) -> Node {
+    let config = test_data("conformance/config");
+    let text = std::fs::read_to_string(config.join("loki.yaml")).unwrap();
+    let (head, rest) = text.split_once("    filesystem:\n").expect("the corpus's object store is a directory");
+    let rest = rest.split_once("  replication_factor").expect("the storage block ends").1;
+    let text = format!("{head}    {}\n  replication_factor{rest}", store.yaml());
+    let text = text.replace("object_store: filesystem", &format!("object_store: {}", store.name()));
+    Node::new(dir)
+        .config(&text)
+        .env("DATA_DIR", dir.join("data").display().to_string())
+        .env("CONFIG_DIR", config.display().to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_answers_hold_from_chunks_stored_on_s3() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node_over(&Store::s3().await, dir.path());
+    node.start().await;
+    // One area loads the data set.
+    tokio::task::block_in_place(|| run(&node, &["--only", "selectors"]));
+    tokio::task::block_in_place(|| node.stop());
+    node.start().await;
+    let (last, stored) = tokio::task::block_in_place(|| run(&node, &["--skip-load"]));
+    compare("stored on S3", &last, &stored);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

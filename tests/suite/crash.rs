@@ -4,24 +4,40 @@
 use crate::client::now_ns;
 use crate::ledger::{Producer, check};
 use crate::process::Node;
+use crate::store::Store;
+use std::path::Path;
 use std::time::Duration;
 
-const CONFIG: &str = r#"
-auth_enabled: false
-common:
-  path_prefix: ${DIR}/data
+/// Chunks and their index are written all the time.
+const INGESTER: &str = "\
 ingester:
   chunk_idle_period: 3s
   chunk_block_size: 16384
   chunk_target_size: 65536
   flush_check_period: 1s
-"#;
+";
+
+/// Kills over S3, where each start and each flush takes longer.
+const KILLS_OVER_S3: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_random_moments_no_acknowledged_line_is_lost_or_doubled() {
-    let kills: u32 = std::env::var("LOKIRS_KILLS").ok().and_then(|k| k.parse().ok()).unwrap_or(20);
     let dir = tempfile::tempdir().unwrap();
-    let mut node = Node::new(dir.path()).config(CONFIG);
+    kill_under_load(dir.path(), Store::directory(dir.path()), kills(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_random_moments_no_acknowledged_line_is_lost_or_doubled_over_s3() {
+    let dir = tempfile::tempdir().unwrap();
+    kill_under_load(dir.path(), Store::s3().await, kills(KILLS_OVER_S3)).await;
+}
+
+fn kills(default: u32) -> u32 {
+    std::env::var("LOKIRS_KILLS").ok().and_then(|k| k.parse().ok()).unwrap_or(default)
+}
+
+async fn kill_under_load(dir: &Path, store: Store, kills: u32) {
+    let mut node = Node::new(dir).config(&store.config(INGESTER));
     let start = now_ns();
     node.start().await;
     let producers: Vec<Producer> = (0..4).map(|i| Producer::start(node.client(), &format!("p{i}"))).collect();
@@ -29,6 +45,13 @@ async fn killed_at_random_moments_no_acknowledged_line_is_lost_or_doubled() {
     for _ in 0..kills {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         tokio::time::sleep(Duration::from_millis(100 + (seed >> 33) % 1500)).await;
+        // Half of the kills fall into the hand-over of everything in memory to the store.
+        if seed >> 63 == 0 {
+            let client = node.client();
+            let flush = tokio::spawn(async move { client.post("/flush", &[], vec![]).await });
+            tokio::time::sleep(Duration::from_millis((seed >> 20) % 400)).await;
+            flush.abort();
+        }
         node.kill();
         node.start().await;
     }
@@ -40,5 +63,6 @@ async fn killed_at_random_moments_no_acknowledged_line_is_lost_or_doubled() {
         acknowledged += check(&name, &written, &lines);
     }
     assert!(acknowledged > 1000, "only {acknowledged} lines were acknowledged");
+    assert!(!store.objects().list("index").await.unwrap().is_empty(), "chunks and index were written meanwhile");
     eprintln!("{kills} kills, {acknowledged} acknowledged lines, all returned exactly once");
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the suite is a client: real time, and tasks that a test joins")]
 
 mod access;
+mod bucket;
 #[path = "../certificates.rs"]
 mod certificates;
 mod client;
@@ -13,12 +14,17 @@ mod crash;
 mod golden;
 mod gossip;
 mod hostile;
+mod hostile_queries;
 mod ledger;
 mod metrics;
+mod outage;
 mod process;
+mod query_log;
 mod roles;
+mod s3;
 mod secrets;
 mod stop;
+mod store;
 mod tail;
 mod traces;
 mod wal;

@@ -3,11 +3,16 @@
 use crate::client::now_ns;
 use crate::ledger::{Producer, check};
 use crate::process::Node;
+use crate::store::Store;
 use std::path::Path;
 use std::time::Duration;
 
 /// The file that all processes of a cluster share; the bucket is a directory that all of them see.
 pub fn config(shared: &Path, ingester_grpc_port: u16) -> String {
+    config_over(&Store::directory(shared), ingester_grpc_port)
+}
+
+fn config_over(store: &Store, ingester_grpc_port: u16) -> String {
     format!(
         r#"
 auth_enabled: false
@@ -15,14 +20,12 @@ common:
   path_prefix: ${{DIR}}/data
   replication_factor: 1
   storage:
-    filesystem:
-      chunks_directory: {shared}/bucket
-      rules_directory: {shared}/rules
+    {storage}
   ring:
     static_members:
       - {{id: ingester-0, address: "127.0.0.1:{ingester_grpc_port}", roles: [ingester]}}
 "#,
-        shared = shared.display()
+        storage = store.yaml()
     )
 }
 
@@ -56,9 +59,19 @@ fn node(dir: &Path, name: &str, target: &str) -> Node {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn distributor_ingester_and_querier_work_as_three_processes() {
     let dir = tempfile::tempdir().unwrap();
+    three_processes(dir.path(), Store::directory(dir.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn distributor_ingester_and_querier_work_as_three_processes_over_s3() {
+    let dir = tempfile::tempdir().unwrap();
+    three_processes(dir.path(), Store::s3().await).await;
+}
+
+async fn three_processes(dir: &Path, store: Store) {
     let targets = ["distributor", "ingester", "querier"];
-    let nodes: Vec<Node> = targets.iter().map(|t| node(dir.path(), t, t)).collect();
-    let shared = config(dir.path(), nodes[1].grpc_port);
+    let nodes: Vec<Node> = targets.iter().map(|t| node(dir, t, t)).collect();
+    let shared = config_over(&store, nodes[1].grpc_port);
     let mut nodes: Vec<Node> = nodes.into_iter().map(|n| n.config(&shared)).collect();
     write_restart_read(&mut nodes, 1, 0, 2).await;
 }

@@ -3,6 +3,8 @@
 use crate::client::now_ns;
 use crate::ledger::{Producer, check};
 use crate::process::{Node, STOP_WITHIN};
+use crate::store::Store;
+use std::path::Path;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -18,7 +20,17 @@ async fn an_empty_directory_is_served_within_a_second() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_sigterm_nothing_is_lost_with_the_local_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let mut node = Node::new(dir.path());
+    a_lost_disk_loses_nothing(dir.path(), Store::directory(dir.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_sigterm_nothing_is_lost_with_the_local_disk_over_s3() {
+    let dir = tempfile::tempdir().unwrap();
+    a_lost_disk_loses_nothing(dir.path(), Store::s3().await).await;
+}
+
+async fn a_lost_disk_loses_nothing(dir: &Path, store: Store) {
+    let mut node = Node::new(dir).config(&store.config(""));
     let start = now_ns();
     node.start().await;
     let producers: Vec<Producer> = (0..3).map(|i| Producer::start(node.client(), &format!("p{i}"))).collect();
@@ -30,12 +42,7 @@ async fn after_sigterm_nothing_is_lost_with_the_local_disk() {
     }
     assert!(took < STOP_WITHIN, "stopped after {took:?}");
     // Only what is in the object store survives.
-    for entry in std::fs::read_dir(dir.path().join("data")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().unwrap() != "chunks" {
-            std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path)).unwrap();
-        }
-    }
+    std::fs::remove_dir_all(dir.join("data")).unwrap();
     node.start().await;
     for (name, written) in written {
         let selector = format!("{{job=\"ledger\", producer=\"{name}\"}}");

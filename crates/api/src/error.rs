@@ -4,6 +4,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::{Error, Kind};
 
+/// The longest text of an error that is sent whole.
+const TEXT_BYTES_MAX: usize = 8 << 10;
+
 /// An error as Loki answers it: plain text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
@@ -26,12 +29,22 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut text = self.error.message;
+        let mut text = shortened(self.error.message);
         if self.newline {
             text.push('\n');
         }
         text_response(status(self.error.kind), text)
     }
+}
+
+/// The text of an error at a length that a client can show: parts of a request, which may be long, are in it.
+fn shortened(mut text: String) -> String {
+    let bytes = text.len();
+    if bytes > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push_str(&format!("... ({bytes} bytes)"));
+    }
+    text
 }
 
 /// Plain text that no browser takes for anything else.

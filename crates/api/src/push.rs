@@ -20,6 +20,7 @@ use axum::routing::post;
 use body::{Buffer, Encoding};
 use model::{Error, Result, TenantId};
 use rpc::pusher::{Format, PushError, PushRequest, Pusher, Sink};
+use runtime::buffers::Buffers;
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
 use runtime::memory::Budget;
@@ -30,6 +31,8 @@ pub struct PushApi {
     pub pusher: Arc<dyn Pusher>,
     pub limits: Arc<Overrides>,
     pub budget: Arc<Budget>,
+    /// For bodies.
+    pub buffers: Arc<Buffers>,
     pub clock: SharedClock,
     pub auth_enabled: bool,
     pub body: BodyLimits,
@@ -106,7 +109,7 @@ impl PushApi {
     async fn read(&self, request: Request) -> Result<Buffer> {
         let announced = request.headers().get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-        body::read(request.into_body(), announced, self.body, &self.budget).await
+        body::read(request.into_body(), announced, self.body, &self.budget, &self.buffers).await
     }
 }
 

@@ -178,6 +178,20 @@ fn odd_values() -> Vec<Attack> {
             json_stream("{\"a\":\"1\"}", &format!("[\"{}\",\"\"]", "9".repeat(1_000_000))),
             400,
         ),
+        attack(
+            "metadata whose name is no name",
+            PUSH,
+            JSON,
+            json_stream("{\"a\":\"1\"}", r#"["1768471200000000000","x",{"ключ":"v"}]"#),
+            400,
+        ),
+        attack(
+            "metadata without a name",
+            PUSH,
+            PROTOBUF,
+            snappy(&field(1, &[field(1, b"{a=\"1\"}"), field(2, &field(3, &field(2, b"v")))].concat())),
+            400,
+        ),
         attack("half an escape", PUSH, JSON, json_stream("{\"a\":\"1\"}", r#"["1","\ud83d"]"#), 400),
         attack("no body", OTLP, JSON, vec![], 400),
     ]
@@ -190,7 +204,7 @@ fn server() -> Router {
     let replicas = Arc::new(OneIngester::new(Arc::new(ScriptedIngester::default())));
     let pusher = Arc::new(Distributor::new(limits.clone(), clock.clone(), replicas, Arc::new(|| 1)));
     let (budget, body) = (Budget::new(512 << 20), BodyLimits::default());
-    routes(Arc::new(PushApi { pusher, limits, budget, clock, auth_enabled: false, body }))
+    routes(Arc::new(PushApi { pusher, limits, budget, buffers: Arc::default(), clock, auth_enabled: false, body }))
 }
 
 /// Time that this thread has worked; the wall clock would also count other processes.

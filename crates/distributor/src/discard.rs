@@ -27,6 +27,7 @@ pub enum Reason {
     DisallowedStructuredMetadata,
     StructuredMetadataTooLarge,
     StructuredMetadataTooMany,
+    InvalidLabels,
 }
 
 impl Reason {
@@ -47,6 +48,7 @@ impl Reason {
             Reason::DisallowedStructuredMetadata => "disallowed_structured_metadata",
             Reason::StructuredMetadataTooLarge => "structured_metadata_too_large",
             Reason::StructuredMetadataTooMany => "structured_metadata_too_many",
+            Reason::InvalidLabels => "invalid_labels",
         }
     }
 }
@@ -60,6 +62,7 @@ pub enum Offence {
     MetadataDisallowed,
     MetadataTooLarge { bytes: usize, max: u64 },
     MetadataTooMany { pairs: usize, max: u64 },
+    MetadataName { fault: String },
     NoLabels,
     TooManyLabels { names: usize, max: usize },
     NameTooLong { name: String },
@@ -78,6 +81,7 @@ impl Offence {
             Offence::MetadataDisallowed => Reason::DisallowedStructuredMetadata,
             Offence::MetadataTooLarge { .. } => Reason::StructuredMetadataTooLarge,
             Offence::MetadataTooMany { .. } => Reason::StructuredMetadataTooMany,
+            Offence::MetadataName { .. } => Reason::InvalidLabels,
             Offence::NoLabels => Reason::MissingLabels,
             Offence::TooManyLabels { .. } => Reason::MaxLabelNamesPerSeries,
             Offence::NameTooLong { .. } => Reason::LabelNameTooLong,
@@ -110,6 +114,9 @@ impl Offence {
             Offence::MetadataTooMany { pairs, max } => format!(
                 "stream '{s}' has too many structured metadata labels: '{pairs}', limit: '{max}'. Please see `limits_config.max_structured_metadata_entries_count` or contact your Loki administrator to increase it"
             ),
+            Offence::MetadataName { fault } => {
+                format!("stream '{s}' has a structured metadata name that is no label name: {}", shortened(fault))
+            }
             Offence::NoLabels => "error at least one label pair is required per stream".into(),
             Offence::TooManyLabels { names, max } => {
                 format!("entry for stream '{s}' has {names} label names; limit {max}")

@@ -8,11 +8,14 @@ use crate::stream::{BadStream, Stream, Streams};
 use crate::{metadata, policy};
 use model::{Batch, BatchBuilder, Error, Result, TenantId};
 use rpc::pusher::{Pairs, PushError, Sink};
+use runtime::buffers::{Buffers, Lent};
 use runtime::limits::Limits;
 use std::sync::Arc;
 
 /// How large a batch may grow while its request is read, in bytes: room for the largest body and what is added per entry.
 const BATCH_BYTES_MAX: usize = 128 << 20;
+/// What a batch is expected to take: agents push a megabyte of lines at most.
+const BATCH_BYTES_USUAL: usize = 5 << 18;
 
 /// What is valid of a request.
 #[derive(Debug, Default)]
@@ -73,6 +76,8 @@ pub struct Intake<'a> {
     oldest_ns: i64,
     newest_ns: i64,
     builder: BatchBuilder,
+    /// What the builder's buffer goes back into.
+    buffer: Lent,
     batch_bytes: usize,
     valid: Valid,
     key: Vec<u8>,
@@ -108,8 +113,10 @@ impl<'a> Intake<'a> {
         limits: &'a Arc<Limits>,
         streams: &'a Streams,
         levels: &'a LevelDetector,
+        buffers: &Arc<Buffers>,
         now_ns: i64,
     ) -> Self {
+        let mut buffer = buffers.take(BATCH_BYTES_USUAL);
         let age_max = i64::try_from(limits.reject_old_samples_max_age.as_nanos()).unwrap_or(i64::MAX);
         let grace = i64::try_from(limits.creation_grace_period.as_nanos()).unwrap_or(i64::MAX);
         Intake {
@@ -120,7 +127,8 @@ impl<'a> Intake<'a> {
             now_ns,
             oldest_ns: if limits.reject_old_samples { now_ns.saturating_sub(age_max) } else { i64::MIN },
             newest_ns: now_ns.saturating_add(grace),
-            builder: BatchBuilder::default(),
+            builder: BatchBuilder::in_buffer(std::mem::take(&mut *buffer)),
+            buffer,
             batch_bytes: 0,
             valid: Valid::default(),
             key: Vec::new(),
@@ -129,8 +137,9 @@ impl<'a> Intake<'a> {
         }
     }
 
-    pub fn finish(self) -> Valid {
-        Valid { batch: self.builder.finish(), ..self.valid }
+    pub fn finish(mut self) -> Valid {
+        *self.buffer = self.builder.into_data();
+        Valid { batch: Batch { data: self.buffer.freeze() }, ..self.valid }
     }
 
     fn entry_offence(&self, ts_ns: i64, line_bytes: usize, metadata: &Pairs<'_>) -> Option<Offence> {
@@ -174,8 +183,8 @@ impl<'a> Intake<'a> {
         true
     }
 
+    /// Keeps an entry whose metadata is normal.
     fn keep(&mut self, ts_ns: i64, line: &[u8], metadata: &mut Pairs<'_>, stream: &Stream) -> Result<()> {
-        metadata::normalise(metadata)?;
         let metadata_bytes = counted_bytes(metadata);
         if self.limits.discover_log_levels && self.limits.allow_structured_metadata {
             self.levels.annotate(stream.level.as_ref(), line, metadata);
@@ -288,9 +297,12 @@ impl Sink for Intake<'_> {
 
 impl Intake<'_> {
     fn checked_entry(&mut self, ts_ns: i64, line: &[u8], metadata: &mut Pairs<'_>, stream: &Stream) -> Result<()> {
-        match self.entry_offence(ts_ns, line.len(), metadata) {
+        let bytes = line.len() + metadata::size_bytes(metadata);
+        let offence = self.entry_offence(ts_ns, line.len(), metadata);
+        let nameless = || metadata::normalise(metadata).err().map(|fault| Offence::MetadataName { fault });
+        match offence.or_else(nameless) {
             Some(offence) => {
-                self.discard(&stream.text, &offence, line.len() + metadata::size_bytes(metadata));
+                self.discard(&stream.text, &offence, bytes);
                 Ok(())
             }
             None => self.keep(ts_ns, line, metadata, stream),

@@ -28,6 +28,7 @@ use model::{Error, Kind, Result, TenantId};
 use parking_lot::RwLock;
 use rpc::ingester::Rejection;
 use rpc::pusher::{Format, PushError, PushRequest, Pusher};
+use runtime::buffers::Buffers;
 use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct Distributor {
     metrics: Metrics,
     streams: Streams,
     rates: Rates,
+    /// For batches.
+    buffers: Arc<Buffers>,
     /// The level detector of the last tenant's limits: tenants seldom differ in it.
     levels: RwLock<Option<(Arc<Limits>, Arc<LevelDetector>)>>,
     tasks: TaskTracker,
@@ -87,6 +90,7 @@ impl Distributor {
             metrics: Metrics::default(),
             streams: Streams::default(),
             rates: Rates::default(),
+            buffers: Arc::default(),
             levels: RwLock::new(None),
             tasks: TaskTracker::new(),
         }
@@ -120,7 +124,8 @@ impl Distributor {
     fn validate(&self, tenant: &TenantId, limits: &Arc<Limits>, request: &dyn PushRequest) -> Result<Valid> {
         let levels = self.levels(limits);
         let origin = Origin { tenant, policy: request.policy(), distributors: (self.distributors)() };
-        let mut intake = Intake::new(origin, limits, &self.streams, &levels, self.clock.now_ns());
+        let now_ns = self.clock.now_ns();
+        let mut intake = Intake::new(origin, limits, &self.streams, &levels, &self.buffers, now_ns);
         request.walk(&mut intake)?;
         let valid = intake.finish();
         if valid.streams == 0 {

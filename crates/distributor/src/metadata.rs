@@ -2,7 +2,6 @@
 //! came from.
 
 use model::labels::{is_label_name, normalised_name};
-use model::{Error, Kind, Result};
 use rpc::pusher::Pairs;
 use std::borrow::Cow;
 
@@ -12,12 +11,11 @@ pub fn size_bytes(metadata: &Pairs<'_>) -> usize {
 }
 
 /// Makes every name a label name, drops pairs without a value, keeps the last of a repeated name and sorts by name. A name
-/// of which nothing remains is an error that Loki answers with status 500, and so is the kind here.
-pub fn normalise(metadata: &mut Pairs<'_>) -> Result<()> {
+/// of which nothing remains costs the entry. (Loki answers 500 for it, which agents repeat for ever.)
+pub fn normalise(metadata: &mut Pairs<'_>) -> Result<(), String> {
     for (name, _) in metadata.iter_mut() {
         if !is_plain(name) {
-            let normal = normalised_name(name).map_err(|what| Error::new(Kind::Internal, what))?;
-            *name = Cow::Owned(normal);
+            *name = Cow::Owned(normalised_name(name)?);
         }
     }
     metadata.retain(|(_, value)| !value.is_empty());

@@ -85,16 +85,17 @@ impl OpenChunk {
             return None;
         }
         self.head.keep(memory.split(self.head.unreserved_bytes()));
-        self.cut()
+        let block = self.head.cut_full()?;
+        Some(self.add(block))
     }
 
-    fn cut(&mut self) -> Option<Arc<HeldBlock>> {
-        let block = Arc::new(self.head.cut()?);
+    fn add(&mut self, block: HeldBlock) -> Arc<HeldBlock> {
+        let block = Arc::new(block);
         self.blocks.push(block.clone());
         self.blocks_raw_bytes += block.raw_bytes;
         let estimate = |b: &Arc<HeldBlock>| b.sealed_bytes().unwrap_or(b.raw_bytes / RATIO_EXPECTED);
         self.blocks_bytes = self.blocks.iter().map(estimate).sum();
-        Some(block)
+        block
     }
 
     /// Bytes in memory.
@@ -122,7 +123,9 @@ impl OpenChunk {
     }
 
     pub fn close(mut self, reason: &'static str) -> ClosedChunk {
-        self.cut();
+        if let Some(block) = self.head.cut() {
+            self.add(block);
+        }
         let (entries, size_bytes) = self.volume();
         ClosedChunk {
             blocks: self.blocks,

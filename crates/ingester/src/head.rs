@@ -2,6 +2,7 @@
 
 use crate::block::{HeldBlock, RawEntries};
 use model::batch::BatchEntry;
+use model::block::Mark;
 use model::{BlockBuilder, Layout, SymbolsBuilder};
 use runtime::memory::Reservation;
 use std::ops::Range;
@@ -15,6 +16,8 @@ pub struct Head {
     block: BlockBuilder,
     /// Where the entries of the newest timestamp lie.
     newest: Vec<Range<u32>>,
+    /// The block before them.
+    before_newest: Option<Mark>,
     /// Whether some entry was not compared with all of its timestamp.
     unchecked: bool,
     memory: Option<Reservation>,
@@ -22,7 +25,13 @@ pub struct Head {
 
 impl Head {
     pub fn new(layout: Layout) -> Self {
-        Head { block: BlockBuilder::new(layout), newest: Vec::new(), unchecked: false, memory: None }
+        Head {
+            block: BlockBuilder::new(layout),
+            newest: Vec::new(),
+            before_newest: None,
+            unchecked: false,
+            memory: None,
+        }
     }
 
     pub fn block(&self) -> &BlockBuilder {
@@ -39,6 +48,7 @@ impl Head {
         }
         if e.ts_ns > newest_before {
             self.newest.clear();
+            self.before_newest = Some(mark);
         }
         let data = self.block.data();
         let pushed = &data[mark.bytes..];
@@ -75,13 +85,74 @@ impl Head {
 
     /// Ends the block and begins an empty one; `None` if there is nothing in it.
     pub fn cut(&mut self) -> Option<HeldBlock> {
-        let memory = self.memory.take();
         let next = Head::new(self.block.layout());
-        let ended = std::mem::replace(self, next);
-        let ordered = ended.is_ordered();
-        if ended.block.is_empty() {
-            return None;
+        std::mem::replace(self, next).into_held()
+    }
+
+    /// Ends a block that is full. The entries of the newest time begin the next one, if they are the smaller part: blocks
+    /// that share a time have to be compared when their chunk is stored, and more of that time is likely to come.
+    pub fn cut_full(&mut self) -> Option<HeldBlock> {
+        let mark = self.before_newest.filter(|mark| self.is_ordered() && mark.bytes >= self.block.data().len() / 2);
+        let Some(mark) = mark.filter(|mark| mark.bytes > 0) else { return self.cut() };
+        let block = self.block.split_newest(mark);
+        let start = mark.bytes as u32;
+        let mut next = Head::new(block.layout());
+        next.newest = self.newest.iter().map(|r| r.start - start..r.end - start).collect();
+        next.before_newest = Some(next.block.mark());
+        next.memory = self.memory.as_mut().map(|memory| memory.split(block.data().len() as u64));
+        next.block = block;
+        std::mem::replace(self, next).into_held()
+    }
+
+    fn into_held(self) -> Option<HeldBlock> {
+        let ordered = self.is_ordered();
+        let raw = RawEntries { block: Arc::new(self.block), ordered };
+        (!raw.block.is_empty()).then(|| HeldBlock::new(raw, self.memory))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Batch, BatchBuilder, Fingerprint};
+
+    fn batch(times: &[i64]) -> Batch {
+        let mut b = BatchBuilder::default();
+        for (i, ts) in times.iter().enumerate() {
+            b.entry(*ts, format!("line {i:04}").as_bytes(), [].into_iter());
         }
-        Some(HeldBlock::new(RawEntries { block: Arc::new(ended.block), ordered }, memory))
+        b.end_stream("{a=\"1\"}", Fingerprint(1));
+        b.finish()
+    }
+
+    fn push(head: &mut Head, batch: &Batch) {
+        for part in batch.streams() {
+            part.unwrap().for_each(|e| head.push(&e, &mut SymbolsBuilder::default())).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_block_leaves_the_entries_of_its_newest_time_to_the_next_if_they_are_few() {
+        for (times, cut, left) in [
+            (vec![1, 2, 3], 2, 1),
+            (vec![1, 2, 3, 3, 3], 5, 0),
+            (vec![1, 2, 2, 3, 3], 3, 2),
+            (vec![1, 3, 2], 3, 0),
+            (vec![5, 5], 2, 0),
+        ] {
+            let (mut head, pushed) = (Head::new(Layout::Metadata), batch(&times));
+            push(&mut head, &pushed);
+            let bytes = head.block().data().len() as u64;
+            let size = head.block().size_bytes;
+            let held = head.cut_full().unwrap();
+            assert_eq!((held.entries, head.block().entries), (cut, left), "{times:?}");
+            assert_eq!(held.raw_bytes + head.block().data().len() as u64, bytes);
+            assert_eq!(held.size_bytes + head.block().size_bytes, size);
+            assert!(left == 0 || held.max_ts_ns < head.block().min_ts_ns);
+            // What is pushed again is known only where it was left.
+            push(&mut head, &batch(&times));
+            let expected = times.len() as u64;
+            assert_eq!(head.block().entries, expected, "{times:?}: a repeated push");
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::recover::recover_aside;
 use crate::seal::SealQueue;
 use crate::settings::Settings;
 use crate::ship::{self, Shipments, ship_all};
+use crate::spill::Spill;
 use crate::tail::Tails;
 use crate::tenant::Tenants;
 use crate::wal::Wal;
@@ -77,6 +78,8 @@ impl Ingester {
             Patterns::start(settings, clock, limits, parts.budget.clone(), metrics.clone())
         };
         let patterns = parts.settings.patterns.clone().map(start_patterns).transpose()?;
+        let (dir, above) = (&parts.settings.wal.dir, parts.settings.spill_above);
+        let spill = Spill::new(dir, above, parts.budget.clone(), metrics.clone());
         let core = Arc::new(Core {
             patterns,
             tails: Tails::new(parts.budget.clone(), parts.settings.chunk_layout, metrics.clone()),
@@ -88,7 +91,7 @@ impl Ingester {
             tenants: Tenants::default(),
             wal,
             unread: Mutex::new(old),
-            seals: SealQueue::start(&parts.settings, &metrics)?,
+            seals: SealQueue::start(&parts.settings, spill, &metrics)?,
             flushes: FlushQueue::default(),
             shipments: Shipments::default(),
             pressure: Notify::new(),

@@ -40,6 +40,10 @@ pub struct Metrics {
     pub flush_failures: Counter,
     pub ship_failures: Counter,
     pub blocks_sealed: Counter,
+    pub spill_files: Gauge,
+    pub spills: Counter,
+    pub spilled_bytes: Counter,
+    pub spill_failures: Counter,
     pub wal_bytes_written: Counter,
     pub wal_records_logged: Counter,
     pub wal_fsync_seconds: Histogram,
@@ -84,6 +88,10 @@ impl Metrics {
             flush_failures: Counter::default(),
             ship_failures: Counter::default(),
             blocks_sealed: Counter::default(),
+            spill_files: Gauge::default(),
+            spills: Counter::default(),
+            spilled_bytes: Counter::default(),
+            spill_failures: Counter::default(),
             wal_bytes_written: Counter::default(),
             wal_records_logged: Counter::default(),
             wal_fsync_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 14)),
@@ -148,6 +156,10 @@ impl Metrics {
             self.ship_failures.clone(),
         );
         r.register("loki_ingester_blocks_sealed", "Blocks compressed", self.blocks_sealed.clone());
+        r.register("lokirs_ingester_spill_files", "Files that compressed blocks wait in", self.spill_files.clone());
+        r.register("lokirs_ingester_spills", "Blocks written to them", self.spills.clone());
+        r.register("lokirs_ingester_spilled_bytes", "Bytes written to them", self.spilled_bytes.clone());
+        r.register("lokirs_ingester_spill_failures", "Blocks they did not take", self.spill_failures.clone());
     }
 
     fn register_wal(&self, r: &mut Registry) {

@@ -20,9 +20,9 @@ struct Place {
 /// The entries of `blocks`, all in order, cut anew whenever a block has grown to `block_size` (Loki's size).
 pub fn ordered(blocks: &[Bytes], layout: Layout, block_size: u64) -> Result<Vec<BlockBuilder>> {
     let mut places = vec![];
-    for (i, data) in blocks.iter().enumerate() {
-        place(i, data, layout, &mut places).map_err(|Malformed { offset }| {
-            Error::internal(format!("a block in memory is malformed at its byte {offset}"))
+    for (block, data) in blocks.iter().enumerate() {
+        for_each_sized(data, layout, |ts_ns, bytes, size_bytes| {
+            places.push(Place { ts_ns, block, bytes, size_bytes })
         })?;
     }
     places.sort_by_key(|p| p.ts_ns);
@@ -57,17 +57,24 @@ pub fn is_full(block: &BlockBuilder, block_size: u64) -> bool {
     block.size_bytes >= block_size || block.data().len() as u64 >= block_size.saturating_mul(RAW_RATIO_MAX)
 }
 
-fn place(block: usize, data: &Bytes, layout: Layout, places: &mut Vec<Place>) -> Result<(), Malformed> {
+/// Calls `f` with time, encoded bytes and Loki's size of each entry.
+fn for_each_sized(data: &Bytes, layout: Layout, mut f: impl FnMut(i64, Range<usize>, u64)) -> Result<()> {
     let raw = RawBlock { data: data.clone(), layout, symbols: Arc::new(Symbols::default()) };
     let mut entries = raw.entries();
     let mut start = 0;
-    while let Some(e) = entries.try_next()? {
+    let malformed =
+        |Malformed { offset }| Error::internal(format!("a block in memory is malformed at its byte {offset}"));
+    while let Some(e) = entries.try_next().map_err(malformed)? {
         let end = entries.offset();
-        let size_bytes = e.line.len() as u64 + 8 * e.metadata.pairs();
-        places.push(Place { ts_ns: e.ts_ns, block, bytes: start..end, size_bytes });
+        f(e.ts_ns, start..end, e.line.len() as u64 + 8 * e.metadata.pairs());
         start = end;
     }
     Ok(())
+}
+
+/// Calls `f` with time and encoded bytes of each entry of a block.
+pub fn for_each_entry(data: &Bytes, layout: Layout, mut f: impl FnMut(i64, &[u8])) -> Result<()> {
+    for_each_sized(data, layout, |ts_ns, bytes, _| f(ts_ns, &data[bytes]))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use crate::block::HeldBlock;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::spill::Spill;
 use format::Codec;
 use model::{Error, Result};
 use parking_lot::Mutex;
@@ -23,16 +24,18 @@ enum Job {
 
 impl SealQueue {
     /// Its threads end when the queue is dropped.
-    pub fn start(settings: &Settings, metrics: &Metrics) -> Result<SealQueue> {
+    pub fn start(settings: &Settings, spill: Spill, metrics: &Metrics) -> Result<SealQueue> {
+        let spill = Arc::new(spill);
         let (jobs, queue) = mpsc::channel(settings.seal_queue_blocks);
         let queue = Arc::new(Mutex::new(queue));
         for i in 0..settings.seal_workers {
-            let (queue, metrics, codec) = (queue.clone(), metrics.clone(), settings.chunk_encoding);
+            let (queue, spill, metrics) = (queue.clone(), spill.clone(), metrics.clone());
+            let codec = settings.chunk_encoding;
             let work = move || {
                 while let Some(job) = next(&queue) {
                     match job {
                         Job::Run(work) => work(),
-                        Job::Seal(block) => seal(&block, codec, &metrics),
+                        Job::Seal(block) => seal(&block, codec, &spill, &metrics),
                     }
                 }
             };
@@ -69,10 +72,11 @@ impl SealQueue {
     }
 }
 
-fn seal(block: &HeldBlock, codec: Codec, metrics: &Metrics) {
+fn seal(block: &HeldBlock, codec: Codec, spill: &Spill, metrics: &Metrics) {
     match block.seal(codec) {
         Ok(_) => {
             metrics.blocks_sealed.inc();
+            block.spill(spill);
         }
         Err(e) => tracing::error!(error = %e, "a block is not compressed"),
     }

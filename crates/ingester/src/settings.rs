@@ -14,6 +14,8 @@ pub struct Settings {
     /// Memory in use from which on blocks are cut at a quarter of `chunk_block_size`: a thousand streams' growing
     /// blocks would else hold a quarter of a gigabyte uncompressed.
     pub small_blocks_above: u64,
+    /// Memory in use from which on compressed blocks wait for their chunk in files beside the log.
+    pub spill_above: u64,
     /// Compressed size at which a chunk is full.
     pub chunk_target_size: u64,
     /// A chunk without a new entry for so long is closed; a stream without data for so long is forgotten.
@@ -70,6 +72,7 @@ impl Default for Settings {
         Settings {
             chunk_block_size: 256 << 10,
             small_blocks_above: 64 << 20,
+            spill_above: 48 << 20,
             chunk_target_size: 1536 << 10,
             chunk_idle_period: Duration::from_secs(30 * 60),
             max_chunk_age: Duration::from_secs(2 * 3600),

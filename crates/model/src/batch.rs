@@ -117,7 +117,13 @@ pub struct BatchBuilder {
 
 impl BatchBuilder {
     pub fn with_capacity(bytes: usize) -> Self {
-        BatchBuilder { data: Vec::with_capacity(bytes), body: Vec::new(), entries: 0 }
+        Self::in_buffer(Vec::with_capacity(bytes))
+    }
+
+    /// Writes over `data`, whatever is in it.
+    pub fn in_buffer(mut data: Vec<u8>) -> Self {
+        data.clear();
+        BatchBuilder { data, body: Vec::new(), entries: 0 }
     }
 
     /// Adds an entry to the stream that [`BatchBuilder::end_stream`] will close.
@@ -156,7 +162,12 @@ impl BatchBuilder {
     }
 
     pub fn finish(self) -> Batch {
-        Batch { data: self.data.into() }
+        Batch { data: self.into_data().into() }
+    }
+
+    /// The batch's bytes, for who gave the buffer.
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
     }
 }
 

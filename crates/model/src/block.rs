@@ -147,8 +147,8 @@ impl<'a> Iterator for MetadataIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let name = self.symbols.get(uvarint(&mut self.rest)?).unwrap_or("");
-            let value = self.symbols.get(uvarint(&mut self.rest)?).unwrap_or("");
+            let name = self.symbols.resolve(uvarint(&mut self.rest)?);
+            let value = self.symbols.resolve(uvarint(&mut self.rest)?);
             if !name.is_empty() {
                 return Some((name, value));
             }
@@ -241,6 +241,22 @@ impl BlockBuilder {
         self.data.extend_from_slice(encoded);
         self.size_bytes += size_bytes;
         self.count(ts_ns);
+    }
+
+    /// Takes what was appended since `mark`, all of it of the newest time, into a block of its own.
+    pub fn split_newest(&mut self, mark: Mark) -> BlockBuilder {
+        let newest = BlockBuilder {
+            data: self.data[mark.bytes..].to_vec(),
+            layout: self.layout,
+            section: Vec::new(),
+            entries: self.entries - mark.entries,
+            min_ts_ns: self.max_ts_ns,
+            max_ts_ns: self.max_ts_ns,
+            unordered: false,
+            size_bytes: self.size_bytes - mark.size_bytes,
+        };
+        self.undo(mark);
+        newest
     }
 
     /// Where the block ends now; [`BlockBuilder::undo`] goes back there.

@@ -3,15 +3,47 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An immutable list of strings in one allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Symbols {
     text: String,
     ends: Vec<u32>,
+    dangling: Dangling,
 }
 
+/// Whether a number without a symbol was met. It is no part of what the symbols are.
+#[derive(Debug, Default)]
+struct Dangling(AtomicBool);
+
+impl Clone for Dangling {
+    fn clone(&self) -> Self {
+        Dangling(AtomicBool::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl PartialEq for Dangling {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Dangling {}
+
 impl Symbols {
+    /// The symbol that an entry refers to; where there is none, "" and a note for [`Symbols::is_dangling`].
+    pub fn resolve(&self, index: u64) -> &str {
+        self.get(index).unwrap_or_else(|| {
+            self.dangling.0.store(true, Ordering::Relaxed);
+            ""
+        })
+    }
+    /// Whether an entry that was read referred to a symbol that is not there: its metadata are incomplete. Found out
+    /// while entries are read, because a search of its own would cost every query.
+    pub fn is_dangling(&self) -> bool {
+        self.dangling.0.load(Ordering::Relaxed)
+    }
     pub fn get(&self, index: u64) -> Option<&str> {
         let i = usize::try_from(index).ok()?;
         let end = *self.ends.get(i)? as usize;
@@ -87,5 +119,7 @@ mod tests {
         let symbols = b.finish();
         assert_eq!(symbols.iter().collect::<Vec<_>>(), ["level", "info", "", "warn"]);
         assert_eq!(symbols.get(4), None);
+        assert!((symbols.resolve(1), symbols.is_dangling()) == ("info", false));
+        assert!((symbols.resolve(4), symbols.is_dangling()) == ("", true));
     }
 }

@@ -125,6 +125,17 @@ struct OpenPart {
     index: usize,
 }
 
+/// What was found while the entries were read is told when nobody reads them any more.
+impl Drop for OpenPart {
+    fn drop(&mut self) {
+        if self.chunk.symbols.is_dangling() {
+            let (tenant, chunk) = &self.fetcher.wanted[self.index];
+            let key = self.fetcher.store.key(tenant, chunk);
+            self.fetcher.notes.warn(format!("partial answer: chunk {key}: structured metadata that is not there"));
+        }
+    }
+}
+
 impl Frames for OpenPart {
     fn bounds_ns(&self) -> Vec<(i64, i64)> {
         self.chunk.blocks().iter().map(|block| (block.min_ts_ns, block.max_ts_ns)).collect()

@@ -83,20 +83,20 @@ async fn a_client_is_an_ingester() {
 
 #[tokio::test]
 async fn a_client_is_an_index() {
-    let client = async |script| {
+    check_index(async |script| {
         let address = served(index_server(script), ClusterId::default()).await;
         IndexClient::connect(&Connector::default(), &address).unwrap()
-    };
-    check_index(client).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_client_is_a_delete_service() {
-    let client = async |script| {
+    check_deletes(async |script| {
         let address = served(deletes_server(script), ClusterId::default()).await;
         DeletesClient::connect(&Connector::default(), &address).unwrap()
-    };
-    check_deletes(client).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! What every process needs, whatever its roles: clock, settings, memory budget, limits per tenant,
+//! What every process needs, whatever its roles: clock, settings, memory budget, buffers, limits per tenant,
 //! metrics, tasks, listeners, TLS.
 //! It must not know any role.
 
+pub mod buffers;
 pub mod clock;
 pub mod dns;
 pub mod limits;

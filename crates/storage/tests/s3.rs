@@ -6,7 +6,7 @@ use runtime::settings::Secret;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use storage::objects::{Backoff, ObjectSettings, Objects, Place, S3Settings, open};
+use storage::objects::{Backoff, ObjectSettings, Objects, Place, S3Settings, SseSettings, open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -56,8 +56,8 @@ fn answer(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{modified}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-fn objects(port: u16) -> Objects {
-    let settings = S3Settings {
+fn settings(port: u16) -> S3Settings {
+    S3Settings {
         s3: Secret::new(format!("s3://AKIA:hunter2@127.0.0.1:{port}/chunks")),
         s3forcepathstyle: true,
         backoff_config: Backoff {
@@ -66,7 +66,14 @@ fn objects(port: u16) -> Objects {
             max_retries: 2,
         },
         ..Default::default()
-    };
+    }
+}
+
+fn objects(port: u16) -> Objects {
+    opened(settings(port))
+}
+
+fn opened(settings: S3Settings) -> Objects {
     let mut settings = ObjectSettings::new(Place::S3(Box::new(settings)));
     settings.object_prefix = "logs/".into();
     open("s3", &settings, None).unwrap()
@@ -80,6 +87,43 @@ async fn puts_are_signed_and_keep_keys_and_bodies() {
     assert!(request.starts_with("PUT /chunks/logs/t1/7c/1%3A2%3A3 HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("AWS4-HMAC-SHA256 Credential=AKIA/") && !request.contains("hunter2"), "{request}");
     assert!(request.ends_with("\r\n\r\na chunk"), "{request}");
+}
+
+#[tokio::test]
+async fn objects_are_stored_in_the_class_and_with_the_encryption_of_the_settings() {
+    let sse = |kind: &str, key: &str| SseSettings { kind: kind.into(), kms_key_id: key.into() };
+    for (class, sse, expected) in [
+        ("", SseSettings::default(), &[][..]),
+        ("STANDARD", SseSettings::default(), &[]),
+        ("STANDARD_IA", SseSettings::default(), &["x-amz-storage-class: STANDARD_IA"]),
+        ("", sse("SSE-S3", ""), &["x-amz-server-side-encryption: AES256"]),
+        (
+            "GLACIER_IR",
+            sse("SSE-KMS", "arn:aws:kms:eu-1:1:key/k"),
+            &[
+                "x-amz-storage-class: GLACIER_IR",
+                "x-amz-server-side-encryption: aws:kms",
+                "x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:eu-1:1:key/k",
+            ],
+        ),
+    ] {
+        let server = serve(vec![answer("200 OK", "")]).await;
+        let objects = opened(S3Settings { storage_class: class.into(), sse: sse.clone(), ..settings(server.port) });
+        objects.put("t1/1", Bytes::from_static(b"a chunk")).await.unwrap();
+        let request = server.requests.lock().unwrap()[0].clone();
+        let is_ours = |l: &&str| l.starts_with("x-amz-storage-class") || l.starts_with("x-amz-server-side-encryption");
+        let mut sent: Vec<&str> = request.lines().filter(is_ours).collect();
+        let mut expected = expected.to_vec();
+        sent.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(sent, expected, "{class:?} {sse:?}");
+        // A header that is not signed is refused by AWS.
+        let signed = request.lines().find(|l| l.contains("SignedHeaders=")).unwrap();
+        for header in expected {
+            let (name, _) = header.split_once(':').unwrap();
+            assert!(signed.contains(name), "{name}: {signed}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures::StreamExt;
 use model::{Error, Result};
+use runtime::buffers::Buffers;
 use runtime::memory::{Budget, Reservation};
 use std::io::{BufRead, Read};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub enum Encoding {
 pub struct Buffer {
     pub data: Bytes,
     reserved: Reservation,
+    buffers: Arc<Buffers>,
 }
 
 /// Reads a body whose `Content-Length` is `announced_bytes`.
@@ -59,6 +61,7 @@ pub async fn read(
     announced_bytes: Option<usize>,
     limits: BodyLimits,
     budget: &Arc<Budget>,
+    buffers: &Arc<Buffers>,
 ) -> Result<Buffer> {
     let max = limits.received_bytes_max;
     if announced_bytes.is_some_and(|n| n > max) {
@@ -67,7 +70,9 @@ pub async fn read(
     let expected = announced_bytes.unwrap_or(UNKNOWN_LENGTH_BYTES);
     let mut reserved = budget.reserve(expected as u64, "a push")?;
     // The announced length is not believed: memory follows what arrives.
-    let mut data = Vec::with_capacity(expected.min(STEP_BYTES));
+    let mut data = buffers.take(expected.min(max));
+    data.clear();
+    data.reserve(expected.min(STEP_BYTES));
     let mut frames = body.into_data_stream();
     while let Some(frame) = frames.next().await {
         let frame = frame.map_err(|e| Error::invalid(format!("the body could not be read: {e}")))?;
@@ -79,7 +84,7 @@ pub async fn read(
         reserved.grow(missing, "a push")?;
         data.extend_from_slice(&frame);
     }
-    Ok(Buffer { data: data.into(), reserved })
+    Ok(Buffer { data: data.freeze(), reserved, buffers: buffers.clone() })
 }
 
 impl Buffer {
@@ -91,7 +96,7 @@ impl Buffer {
                 check_size(self.data.len(), max)?;
                 return Ok(self);
             }
-            Encoding::Snappy => self.unsnappy(max)?,
+            Encoding::Snappy => return self.unsnappy(max),
             Encoding::Gzip => {
                 if !self.data.starts_with(&[0x1f, 0x8b]) {
                     return Err(Error::invalid(if self.data.is_empty() { "EOF" } else { "gzip: invalid header" }));
@@ -108,11 +113,11 @@ impl Buffer {
                 decode(&self.data, &mut self.reserved, |data| Ok(lz4_flex::frame::FrameDecoder::new(data)), max)?
             }
         };
-        Ok(Buffer { data: data.into(), reserved: self.reserved })
+        Ok(Buffer { data: data.into(), ..self })
     }
 
     /// A snappy block says how long it becomes; what it says is checked before it is believed.
-    fn unsnappy(&mut self, max: usize) -> Result<Vec<u8>> {
+    fn unsnappy(mut self, max: usize) -> Result<Buffer> {
         let corrupt = || Error::invalid("snappy: corrupt input");
         let len = snap::raw::decompress_len(&self.data).map_err(|_| corrupt())?;
         if self.data.is_empty() || len > self.data.len().saturating_mul(SNAPPY_RATIO_MAX) {
@@ -120,9 +125,11 @@ impl Buffer {
         }
         check_size(len, max)?;
         self.reserved.grow(len as u64, "a push")?;
-        let mut out = vec![0; len];
+        let mut out = self.buffers.take(len);
+        // What is longer stays as it was: only the decoder writes there.
+        out.resize(len, 0);
         let written = snap::raw::Decoder::new().decompress(&self.data, &mut out).map_err(|_| corrupt())?;
-        if written == len { Ok(out) } else { Err(corrupt()) }
+        if written == len { Ok(Buffer { data: out.freeze(), ..self }) } else { Err(corrupt()) }
     }
 }
 

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use logql::parse::{Breadth, parse_selector};
+use model::time::NANOS_PER_MILLI;
 use model::{Error, Kind, Labels, Result, TimeRange};
 use rpc::queries::{Tenants, VolumeRequest};
 use runtime::limits::Limits;
@@ -65,7 +66,7 @@ async fn windows(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(V
         let end_ns = if last { whole.range.end_ns } else { boundary };
         let range = TimeRange { start_ns, end_ns };
         let answer = api.queries.volume(tenants, VolumeRequest { range, ..whole.clone() }).await?;
-        let time_ns = if last { end_ns } else { end_ns - 1_000_000 };
+        let time_ns = if last { end_ns } else { end_ns.saturating_sub(NANOS_PER_MILLI) };
         for v in answer.value {
             groups.entry(v.labels).or_default().push((time_ns, v.bytes));
         }

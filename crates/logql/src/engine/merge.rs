@@ -137,6 +137,7 @@ impl<'a> Merge<'a> {
         let mut ties = Vec::new();
         loop {
             self.reach(labels, reading, tally)?;
+            reading.limits.check_stop()?;
             if !self.take_ties(&mut ties, tally) {
                 return Ok(());
             }

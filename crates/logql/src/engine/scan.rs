@@ -288,6 +288,9 @@ pub(crate) fn on_threads<T: Send>(workers: usize, work: &(impl Fn() -> T + Sync)
     })
 }
 
+/// Whether a query still has a reader is asked again after so many lines: stages may take long for each.
+const STOP_CHECK_LINES: u64 = 64;
+
 /// How entries are read: which, and how they are searched.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading<'a> {
@@ -351,6 +354,11 @@ pub(crate) fn walk_frame(
             continue;
         }
         lines += 1;
+        if lines % STOP_CHECK_LINES == 0
+            && let Err(stopped) = reading.limits.check_stop()
+        {
+            break Err(stopped);
+        }
         let end = entries.offset();
         if hit >= end {
             continue;

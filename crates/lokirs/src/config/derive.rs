@@ -129,6 +129,8 @@ fn read_s3_url(s3: &mut S3) -> Result<(), String> {
         s3.insecure |= insecure;
     }
     if host.contains(['.', ':']) || host == "localhost" {
+        // The URL form's endpoint is spoken to without TLS.
+        s3.insecure |= s3.endpoint.is_empty();
         fill(&mut s3.endpoint, host);
     } else {
         fill(&mut s3.region, host);

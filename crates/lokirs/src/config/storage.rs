@@ -45,7 +45,7 @@ settings! {
         /// `s3://key:secret@region-or-host/bucket`; what the other keys say goes before it.
         pub s3: SecretUrl = SecretUrl::default(),
         pub s3forcepathstyle: bool = false,
-        /// The first is used: Loki's spreading over several buckets is not done.
+        /// Of several, each key's hash names its bucket.
         pub bucketnames: Vec<String> = vec![],
         pub endpoint: String = String::new(),
         pub region: String = String::new(),
@@ -53,16 +53,25 @@ settings! {
         pub secret_access_key: Secret = Secret::default(),
         pub session_token: Secret = Secret::default(),
         pub insecure: bool = false,
+        /// One character in place of `:` in keys.
+        pub chunk_delimiter: String = String::new(),
+        /// Of new objects: `STANDARD_IA`, ...
         pub storage_class: String = "STANDARD".into(),
         pub sse: S3Encryption = S3Encryption::default(),
+        pub http_config: S3Http = S3Http::default(),
         pub backoff_config: Backoff = Backoff::default(),
+    }
+
+    pub struct S3Http {
+        pub insecure_skip_verify: bool = false,
+        /// A PEM file of certificate authorities to trust.
+        pub ca_file: String = String::new(),
     }
 
     pub struct S3Encryption {
         /// `SSE-S3`, `SSE-KMS` or nothing.
         pub r#type: String = String::new(),
         pub kms_key_id: String = String::new(),
-        pub kms_encryption_context: String = String::new(),
     }
 
     pub struct Backoff {
@@ -81,9 +90,12 @@ settings! {
     pub struct Azure {
         pub account_name: String = String::new(),
         pub account_key: Secret = Secret::default(),
+        /// Account, key and endpoint in one: `AccountName=...;AccountKey=...;EndpointSuffix=...`.
         pub connection_string: Secret = Secret::default(),
         pub container_name: String = "loki".into(),
         pub endpoint_suffix: String = String::new(),
+        /// One character in place of `:` in keys; `-` when empty.
+        pub chunk_delimiter: String = String::new(),
         pub use_managed_identity: bool = false,
         pub user_assigned_id: String = String::new(),
         pub use_federated_token: bool = false,

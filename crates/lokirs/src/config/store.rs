@@ -1,7 +1,7 @@
 //! Which object store a name of `schema_config` stands for. It must not know how one is opened.
 
 use super::Settings;
-use super::storage::{Azure, CommonStorage, Gcs, ObjectStoreBlock, S3};
+use super::storage::{Azure, Backoff, CommonStorage, Gcs, ObjectStoreBlock, S3, ThanosS3};
 
 /// A store and where in it to begin.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,9 +68,10 @@ fn thanos_store(block: &ObjectStoreBlock, name: &str) -> Result<Store, String> {
             secret_access_key: block.s3.secret_access_key.clone(),
             session_token: block.s3.session_token.clone(),
             insecure: block.s3.insecure,
-            s3forcepathstyle: block.s3.bucket_lookup_type == "path",
+            s3forcepathstyle: is_path_style(&block.s3),
             storage_class: block.s3.storage_class.clone(),
             sse: block.s3.sse.clone(),
+            backoff_config: Backoff { max_retries: block.s3.max_retries, ..Backoff::default() },
             ..S3::default()
         })),
         "gcs" => Backend::Gcs(Gcs {
@@ -84,9 +85,39 @@ fn thanos_store(block: &ObjectStoreBlock, name: &str) -> Result<Store, String> {
     Ok(Store { backend, prefix: prefix(&block.storage_prefix) })
 }
 
+/// `auto` puts the bucket into the host of AWS and into the path of every other server, as the client that Loki uses does.
+fn is_path_style(s3: &ThanosS3) -> bool {
+    let host = s3.endpoint.rsplit('/').next().and_then(|authority| authority.split(':').next()).unwrap_or_default();
+    match s3.bucket_lookup_type.as_str() {
+        "path" => true,
+        "virtual-hosted" => false,
+        _ => !host.is_empty() && !host.ends_with(".amazonaws.com") && !host.ends_with(".amazonaws.com.cn"),
+    }
+}
+
 fn prefix(text: &str) -> String {
     match text.trim_matches('/') {
         "" => String::new(),
         text => format!("{text}/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_in_the_path_unless_the_server_is_aws_or_the_settings_say_so() {
+        for (endpoint, lookup, path_style) in [
+            ("", "auto", false),
+            ("s3.eu-west-1.amazonaws.com", "auto", false),
+            ("minio:9000", "auto", true),
+            ("http://10.0.0.1:9000", "", true),
+            ("minio:9000", "virtual-hosted", false),
+            ("s3.eu-west-1.amazonaws.com:443", "path", true),
+        ] {
+            let s3 = ThanosS3 { endpoint: endpoint.into(), bucket_lookup_type: lookup.into(), ..ThanosS3::default() };
+            assert_eq!(is_path_style(&s3), path_style, "{endpoint} {lookup}");
+        }
     }
 }

@@ -108,6 +108,7 @@ fn secrets_do_not_come_out() {
     let aws = &settings.storage_config.aws;
     assert_eq!((aws.secret_access_key.expose(), aws.access_key_id.as_str()), ("hunter/2", "AKIA"));
     assert_eq!((aws.endpoint.as_str(), aws.bucketnames[0].as_str()), ("minio.local:9000", "logs"));
+    assert!(aws.insecure, "as in Loki, the host of the URL form is spoken to over plain HTTP");
     for shown in [settings.write().print(), format!("{settings:?}")] {
         assert!(!shown.contains("hunter") && shown.contains("********"), "{shown}");
     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use storage::chunks::{ChunkMetrics, ChunkStore, ChunkStoreSettings};
 use storage::index::{IndexMetrics, IndexReader, IndexSettings, IndexShipper, Places, Uploader};
 use storage::objects::{
-    AzureSettings, Backoff, FilesystemSettings, GcsSettings, ObjectMetrics, ObjectSettings, Objects, Place, S3Settings,
-    SseSettings, open,
+    AzureSettings, Backoff, FilesystemSettings, GcsSettings, HttpSettings, ObjectMetrics, ObjectSettings, Objects,
+    Place, S3Settings, SseSettings, open,
 };
 
 /// How long a listing of an index table is believed. A stopping ingester answers for a little longer than this after it
@@ -127,8 +127,13 @@ fn s3_settings(s3: &S3) -> S3Settings {
             max_period: s3.backoff_config.max_period,
             max_retries: s3.backoff_config.max_retries,
         },
+        chunk_delimiter: s3.chunk_delimiter.clone(),
+        http_config: HttpSettings {
+            insecure_skip_verify: s3.http_config.insecure_skip_verify,
+            ca_file: s3.http_config.ca_file.clone(),
+        },
+        storage_class: s3.storage_class.clone(),
         sse: SseSettings { kind: s3.sse.r#type.clone(), kms_key_id: s3.sse.kms_key_id.clone() },
-        ..S3Settings::default()
     }
 }
 
@@ -140,8 +145,10 @@ fn azure_settings(azure: &Azure) -> AzureSettings {
     AzureSettings {
         account_name: azure.account_name.clone(),
         account_key: azure.account_key.clone(),
+        connection_string: azure.connection_string.clone(),
         container_name: azure.container_name.clone(),
         endpoint_suffix: azure.endpoint_suffix.clone(),
+        chunk_delimiter: azure.chunk_delimiter.clone(),
         use_managed_identity: azure.use_managed_identity,
         user_assigned_id: azure.user_assigned_id.clone(),
         use_service_principal: azure.use_service_principal,
@@ -149,6 +156,5 @@ fn azure_settings(azure: &Azure) -> AzureSettings {
         client_secret: azure.client_secret.clone(),
         tenant_id: azure.tenant_id.clone(),
         use_federated_token: azure.use_federated_token,
-        ..AzureSettings::default()
     }
 }

@@ -134,6 +134,7 @@ pub fn distributor(base: &Base, ring: Arc<IngesterRing>, parts: &mut Parts) {
         pusher: distributor.clone(),
         limits: base.limits.clone(),
         budget: base.memory.clone(),
+        buffers: Arc::default(),
         clock: base.clock.clone(),
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         body: body_limits(base),

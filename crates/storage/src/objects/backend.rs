@@ -7,17 +7,27 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use model::{Error, Kind, Result};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutOptions};
 use std::sync::Arc;
 
 #[derive(Debug)]
 pub struct Backend {
     store: Arc<dyn ObjectStore>,
+    /// What every object is stored with.
+    attributes: Attributes,
 }
 
 impl Backend {
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Backend { store }
+        Backend { store, attributes: Attributes::new() }
+    }
+
+    /// The same bucket, whose objects are stored in this class; the store's own default when it is empty.
+    pub fn in_class(mut self, storage_class: &str) -> Self {
+        if !storage_class.is_empty() {
+            self.attributes.insert(Attribute::StorageClass, storage_class.to_string().into());
+        }
+        self
     }
 }
 
@@ -38,7 +48,8 @@ impl Bucket for Backend {
     }
 
     async fn put(&self, key: &str, object: Bytes) -> Result<()> {
-        self.store.put(&path(key)?, object.into()).await.map(drop).map_err(|e| error(e, "put", key))
+        let options = PutOptions { attributes: self.attributes.clone(), ..PutOptions::default() };
+        self.store.put_opts(&path(key)?, object.into(), options).await.map(drop).map_err(|e| error(e, "put", key))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>> {

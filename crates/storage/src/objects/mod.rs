@@ -2,12 +2,14 @@
 //! between a call and a bucket (metrics, limits, spreading over several buckets) is a [`Bucket`] around a [`Bucket`].
 //! It must not know what the objects hold.
 
+mod azure;
 mod backend;
 mod filesystem;
 mod limited;
 mod metered;
 mod names;
 mod open;
+mod profile;
 mod s3;
 mod settings;
 mod spread;

@@ -2,11 +2,10 @@
 
 use super::settings::HttpSettings;
 use super::{
-    AzureSettings, Backend, Backoff, ChunkNames, GcsSettings, Limited, Metered, ObjectMetrics, ObjectSettings, Objects,
-    Place, StoreKind, s3,
+    Backend, Backoff, ChunkNames, GcsSettings, Limited, Metered, ObjectMetrics, ObjectSettings, Objects, Place,
+    StoreKind, azure, s3,
 };
 use model::{Error, Result};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
@@ -34,7 +33,7 @@ pub fn open(name: &str, settings: &ObjectSettings, metrics: Option<&ObjectMetric
         Place::Filesystem(s) => Objects::local(&s.directory)?,
         Place::S3(s) => s3::open(s, prefix)?,
         Place::Gcs(s) => gcs(s, prefix)?,
-        Place::Azure(s) => azure(s, prefix)?,
+        Place::Azure(s) => azure::open(s, prefix)?,
     };
     let kind = match &settings.place {
         Place::Memory | Place::Filesystem(_) => StoreKind::Local,
@@ -69,30 +68,7 @@ fn gcs(s: &GcsSettings, prefix: &str) -> Result<Objects> {
     )
 }
 
-fn azure(s: &AzureSettings, prefix: &str) -> Result<Objects> {
-    let mut builder =
-        MicrosoftAzureBuilder::from_env().with_account(&s.account_name).with_container_name(&s.container_name);
-    if !s.account_key.is_empty() {
-        builder = builder.with_access_key(s.account_key.expose());
-    }
-    if s.use_service_principal {
-        builder = builder.with_client_secret_authorization(&s.client_id, s.client_secret.expose(), &s.tenant_id);
-    }
-    if s.use_managed_identity && !s.user_assigned_id.is_empty() {
-        builder = builder.with_config(AzureConfigKey::ObjectId, &s.user_assigned_id);
-    }
-    if !s.endpoint_suffix.is_empty() {
-        builder =
-            builder.with_endpoint(format!("https://{}.{}", s.account_name, s.endpoint_suffix.trim_start_matches('.')));
-    }
-    let options = client_options(&HttpSettings::default())?;
-    let store = builder.with_retry(retry(&Backoff::default())).with_client_options(options).build();
-    let delimiter = s.chunk_delimiter.chars().next().unwrap_or('-');
-    let store = store.map_err(|e| Error::invalid(format!("azure container {:?}: {e}", s.container_name)))?;
-    finish(store, prefix, ChunkNames::Delimited(delimiter))
-}
-
-fn finish(store: impl ObjectStore, prefix: &str, names: ChunkNames) -> Result<Objects> {
+pub(super) fn finish(store: impl ObjectStore, prefix: &str, names: ChunkNames) -> Result<Objects> {
     Ok(Objects::new(Arc::new(Backend::new(Arc::new(PrefixStore::new(store, prefix)))), names))
 }
 
@@ -122,7 +98,7 @@ pub(super) fn client_options(http: &HttpSettings) -> Result<ClientOptions> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::{FilesystemSettings, S3Settings};
+    use crate::objects::{AzureSettings, FilesystemSettings, S3Settings};
     use runtime::settings::Secret;
 
     #[tokio::test]

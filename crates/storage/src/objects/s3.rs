@@ -1,7 +1,7 @@
 //! Loki's S3 settings become a client: static keys or the environment's, URL form, path style, several buckets.
 
 use super::open::{client_options, retry};
-use super::{Backend, Bucket, ChunkNames, Objects, S3Settings, Spread};
+use super::{Backend, Bucket, ChunkNames, Objects, S3Settings, Spread, profile};
 use model::{Error, Result};
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
@@ -31,7 +31,9 @@ pub(super) fn open(s: &S3Settings, prefix: &str) -> Result<Objects> {
     let mut buckets: Vec<Arc<dyn Bucket>> = Vec::new();
     for name in &target.buckets {
         let store = PrefixStore::new(client(s, &target, name)?, prefix);
-        buckets.push(Arc::new(Backend::new(Arc::new(store))));
+        // AWS's own default is not sent: not every server knows the header.
+        let class = if s.storage_class == "STANDARD" { "" } else { &s.storage_class };
+        buckets.push(Arc::new(Backend::new(Arc::new(store)).in_class(class)));
     }
     let bucket: Arc<dyn Bucket> = match buckets.as_slice() {
         [one] => one.clone(),
@@ -117,13 +119,7 @@ fn unescape(text: &str) -> Option<String> {
 }
 
 fn client(s: &S3Settings, target: &Target, bucket: &str) -> Result<AmazonS3> {
-    let mut builder = match &target.keys {
-        Some((key, secret)) => AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(secret.expose()),
-        None => AmazonS3Builder::from_env(),
-    };
-    if target.keys.is_some() && !s.session_token.is_empty() {
-        builder = builder.with_token(s.session_token.expose());
-    }
+    let mut builder = with_credentials(s, target);
     builder = match &target.region {
         Some(region) => builder.with_region(region),
         None if builder.get_config_value(&AmazonS3ConfigKey::Region).is_none() => builder.with_region(REGION_DEFAULT),
@@ -152,6 +148,26 @@ fn client(s: &S3Settings, target: &Target, bucket: &str) -> Result<AmazonS3> {
         .with_client_options(options)
         .build()
         .map_err(|e| Error::invalid(format!("s3 bucket {bucket:?}: {e}")))
+}
+
+/// Static keys, or else whatever the environment, a shared profile or the machine has.
+fn with_credentials(s: &S3Settings, target: &Target) -> AmazonS3Builder {
+    if let Some((key, secret)) = &target.keys {
+        let builder = AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(secret.expose());
+        return with_token(builder, &s.session_token);
+    }
+    let builder = AmazonS3Builder::from_env();
+    match profile::from_env(&|name| std::env::var(name).ok()) {
+        None => builder,
+        Some(p) => with_token(
+            builder.with_access_key_id(p.access_key_id).with_secret_access_key(p.secret_access_key.expose()),
+            &p.session_token,
+        ),
+    }
+}
+
+fn with_token(builder: AmazonS3Builder, token: &Secret) -> AmazonS3Builder {
+    if token.is_empty() { builder } else { builder.with_token(token.expose()) }
 }
 
 /// With virtual-hosted style the bucket is part of the host.

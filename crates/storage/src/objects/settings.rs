@@ -49,7 +49,7 @@ pub struct S3Settings {
     pub endpoint: String,
     pub region: String,
     pub access_key_id: String,
-    /// Without static keys: environment, web identity, container role, instance role, in that order.
+    /// Without static keys: environment, web identity, shared profile, container role, instance role, in that order.
     pub secret_access_key: Secret,
     pub session_token: Secret,
     /// Plain HTTP.
@@ -58,6 +58,8 @@ pub struct S3Settings {
     pub chunk_delimiter: String,
     pub backoff_config: Backoff,
     pub http_config: HttpSettings,
+    /// Of new objects, such as `STANDARD_IA`; the bucket's own when empty.
+    pub storage_class: String,
     pub sse: SseSettings,
 }
 
@@ -101,6 +103,9 @@ pub struct GcsSettings {
 pub struct AzureSettings {
     pub account_name: String,
     pub account_key: Secret,
+    /// `AccountName=...;AccountKey=...;EndpointSuffix=...` or with `BlobEndpoint` in place of the suffix; it wins over the
+    /// fields that it names.
+    pub connection_string: Secret,
     pub container_name: String,
     /// `blob.core.windows.net` when empty.
     pub endpoint_suffix: String,

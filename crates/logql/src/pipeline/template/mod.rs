@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use syntax::{List, Node, Pipeline, Word, WordKind};
 
 /// The largest output of one template, in bytes: far above any line, far below what would hurt.
-pub const OUTPUT_BYTES_MAX: usize = 4 << 20;
+pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Nodes and loop rounds that one run may take: a template is no place for long computations.
 pub const STEPS_MAX: usize = 100_000;
 /// Bytes of text that the functions of one run may read and make together: a bound on its time.
