@@ -148,7 +148,8 @@ impl DeleteRequests {
 
     /// Lists the tenant's objects and reads the requests that are new.
     async fn read(&self, tenant: &TenantId) -> Result<Arc<Page>> {
-        let (changes, known) = (self.pages.lock().changes, self.known(tenant).unwrap_or_default());
+        let changes = self.pages.lock().changes;
+        let known = self.known(tenant).unwrap_or_default();
         let read_ns = self.clock.now_ns();
         let folder = key(tenant, "");
         let listed = self.objects.list(&folder).await.map_err(|e| e.context("delete requests"))?;
