@@ -51,6 +51,12 @@ impl Client {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
+    /// The answer of a page that has a form for programs.
+    pub async fn get_json(&self, path: &str) -> Value {
+        let request = self.request(reqwest::Method::GET, path).header("Accept", "application/json");
+        serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
+    }
+
     /// Status and body of a POST; `None` when the connection broke before an answer.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Option<(u16, String)> {
         let mut request = self.request(reqwest::Method::POST, path).body(body);

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A process that is not ready after this long has failed.
@@ -51,6 +51,23 @@ impl Node {
         let file = self.dir.join("lokirs.yaml");
         std::fs::write(&file, yaml).unwrap();
         self.arg(format!("-config.file={}", file.display())).arg("-config.expand-env=true")
+    }
+
+    /// A variable of the environment that the next start has; the file refers to it.
+    pub fn set_variable(&mut self, name: &str, value: String) {
+        self.env.retain(|(own, _)| own != name);
+        self.env.push((name.into(), value));
+    }
+
+    pub fn variable(&self, name: &str) -> String {
+        self.env.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// Changes the configuration file for the next start.
+    pub fn rewrite_config(&self, change: impl Fn(&str) -> String) {
+        let file = self.dir.join("lokirs.yaml");
+        let yaml = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, change(&yaml)).unwrap();
     }
 
     pub fn client(&self) -> Client {
@@ -103,6 +120,20 @@ impl Node {
         }
     }
 
+    /// Starts a process that must end by itself; answers how it ended and what it logged last.
+    pub async fn run_to_its_end(&mut self) -> (ExitStatus, String) {
+        self.spawn();
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().unwrap()) {
+                self.child = None;
+                return (status, self.log());
+            }
+            assert!(started.elapsed() < READY_WITHIN, "the process does not end:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("the node runs");
@@ -124,6 +155,19 @@ impl Node {
             assert!(started.elapsed() < STOP_WITHIN + Duration::from_secs(5), "SIGTERM has no effect:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Stops running, without ending: to the others it is as if the machine or its network hung.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
     }
 
     pub fn pid(&self) -> u32 {

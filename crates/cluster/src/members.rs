@@ -60,6 +60,11 @@ pub trait Members: Send + Sync {
     fn playing(&self, role: &str) -> Vec<Member> {
         self.all().iter().filter(|member| member.plays(role)).cloned().collect()
     }
+
+    /// Members that died, did not come back and are none any more: what they had not stored is not found.
+    fn forgotten(&self) -> Vec<Member> {
+        vec![]
+    }
 }
 
 /// A cluster that never changes.

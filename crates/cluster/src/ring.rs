@@ -3,6 +3,7 @@
 
 use crate::members::Member;
 use model::{Error, Result};
+use std::collections::HashSet;
 use std::sync::Arc;
 use xxhash_rust::xxh64::xxh64;
 
@@ -20,11 +21,12 @@ pub struct Ring {
     members: Arc<[Member]>,
     /// Token and member, sorted; equal tokens in order of ids.
     tokens: Vec<(u32, u32)>,
+    /// How many zones there are; none when zones do not matter.
     zones: usize,
 }
 
 impl Ring {
-    /// `members` sorted by id, all of the ring's role, whatever their state.
+    /// `members` sorted by id, all of the ring's role, whatever their state and zone.
     pub fn new(members: impl Into<Arc<[Member]>>) -> Self {
         let members = members.into();
         let of_member = |(at, member): (usize, &Member)| {
@@ -33,11 +35,20 @@ impl Ring {
         };
         let mut tokens: Vec<(u32, u32)> = members.iter().enumerate().flat_map(of_member).collect();
         tokens.sort_unstable();
-        let mut zones: Vec<&str> = members.iter().map(|member| member.zone.as_str()).collect();
-        zones.sort_unstable();
-        zones.dedup();
-        let zones = zones.len();
-        Ring { members, tokens, zones }
+        Ring { members, tokens, zones: 0 }
+    }
+
+    /// A ring that puts a stream's replicas into different zones: all of them where there are as many zones, so that a
+    /// zone that is lost takes one replica along; else as far as the zones go.
+    pub fn of_zones(members: impl Into<Arc<[Member]>>) -> Self {
+        let ring = Ring::new(members);
+        let zones = ring.members.iter().map(|member| member.zone.as_str()).collect::<HashSet<_>>().len();
+        Ring { zones, ..ring }
+    }
+
+    /// Whether every stream has its replicas in different zones.
+    pub fn spans_zones(&self, replicas: usize) -> bool {
+        self.zones >= replicas
     }
 
     pub fn members(&self) -> &[Member] {
@@ -50,13 +61,7 @@ impl Ring {
     /// majority are left.
     pub fn writers(&self, token: u32, replicas: usize, out: &mut Vec<usize>) -> Result<()> {
         self.walk(token, replicas, out, |member| member.state.takes_writes());
-        let needed = majority(replicas);
-        if out.len() < needed {
-            let found = out.len();
-            let text = format!("at least {needed} live replicas required, could only find {found}");
-            return Err(Error::unavailable(text));
-        }
-        Ok(())
+        enough(out.len(), replicas)
     }
 
     /// The same walk without regard to states: where the stream's replicas are by right.
@@ -69,16 +74,19 @@ impl Ring {
     fn walk(&self, token: u32, replicas: usize, out: &mut Vec<usize>, fits: impl Fn(&Member) -> bool) {
         out.clear();
         let start = self.tokens.partition_point(|(at, _)| *at < token);
-        let zones_wanted = self.zones.min(replicas);
         let clockwise = || self.tokens[start..].iter().chain(&self.tokens[..start]).map(|(_, member)| *member as usize);
-        // First one of each zone, then whoever comes next: zones may be fewer than replicas, or without a writer.
-        for by_zone in [zones_wanted > 1, false] {
+        // First one of each zone, then, where zones are fewer than replicas, whoever comes next.
+        for by_zone in [true, false] {
+            let wanted = if by_zone { self.zones.min(replicas) } else { replicas };
+            if by_zone && self.zones < 2 || !by_zone && self.spans_zones(replicas) {
+                continue;
+            }
             for member in clockwise() {
-                if out.len() == replicas || (by_zone && out.len() == zones_wanted) {
+                if out.len() >= wanted {
                     break;
                 }
-                let taken = |out: &[usize]| out.contains(&member) || by_zone && self.same_zone(out, member);
-                if !taken(out) && fits(&self.members[member]) {
+                let taken = out.contains(&member) || by_zone && self.same_zone(out, member);
+                if !taken && fits(&self.members[member]) {
                     out.push(member);
                 }
             }
@@ -95,6 +103,21 @@ pub fn majority(replicas: usize) -> usize {
     replicas / 2 + 1
 }
 
+/// How many of the replicas may be unreadable before something that was acknowledged could be missed: of those that
+/// acknowledged it one is left.
+pub fn may_miss(replicas: usize) -> usize {
+    majority(replicas) - 1
+}
+
+/// An error, in Loki's words, when `found` replicas are too few for an acknowledgement.
+pub fn enough(found: usize, replicas: usize) -> Result<()> {
+    let needed = majority(replicas);
+    if found >= needed {
+        return Ok(());
+    }
+    Err(Error::unavailable(format!("at least {needed} live replicas required, could only find {found}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +127,7 @@ mod tests {
         Ring::new(states.iter().map(|(id, zone, state)| member(id, zone, *state)).collect::<Vec<_>>())
     }
 
-    use MemberState::{Active, Leaving, Unhealthy};
+    use MemberState::{Active, Joining, Leaving, Unhealthy};
 
     #[test]
     fn tokens_are_a_function_of_the_id() {
@@ -133,15 +156,16 @@ mod tests {
         assert!((2_000..5_000).contains(&moved), "{moved} of 20000 moved");
     }
 
+    fn zone_ring(states: &[(&str, &str, MemberState)]) -> Ring {
+        Ring::of_zones(ring(states).members)
+    }
+
     #[test]
     fn replicas_are_distinct_and_in_distinct_zones() {
-        let ring = ring(&[
-            ("a1", "a", Active),
-            ("a2", "a", Active),
-            ("a3", "a", Active),
-            ("b1", "b", Active),
-            ("c1", "c", Active),
-        ]);
+        let members =
+            [("a1", "a", Active), ("a2", "a", Active), ("a3", "a", Active), ("b1", "b", Active), ("c1", "c", Active)];
+        let ring = zone_ring(&members);
+        assert!(ring.spans_zones(3) && !ring.spans_zones(5));
         for token in (0..u32::MAX).step_by(1 << 24) {
             let chosen = ring.replicas(token, 3);
             let mut zones: Vec<&str> = chosen.iter().map(|m| ring.members()[*m].zone.as_str()).collect();
@@ -153,20 +177,62 @@ mod tests {
         }
     }
 
+    /// How many writers of `replicas` are found, at every token.
+    fn check(ring: &Ring, replicas: usize, expected: Result<usize, &str>) {
+        let mut out = vec![];
+        for token in (0..u32::MAX).step_by(1 << 28) {
+            let result = ring.writers(token, replicas, &mut out).map(|()| out.len()).map_err(|e| e.message);
+            assert_eq!(result, expected.map_err(str::to_string), "{replicas} of {:?}", ring.members());
+            assert!(out.iter().all(|m| ring.members()[*m].state.takes_writes()));
+        }
+    }
+
     #[test]
     fn one_that_takes_no_writes_is_passed_over() {
-        let mut out = vec![];
+        let few =
+            |needed: usize, found: usize| format!("at least {needed} live replicas required, could only find {found}");
         for (states, replicas, expected) in [
             (vec![Active, Leaving, Active, Active], 3, Ok(3)),
-            (vec![Active, Leaving, Active], 3, Ok(2)),
-            (vec![Active, Leaving, Unhealthy], 3, Err("at least 2 live replicas required, could only find 1")),
-            (vec![], 3, Err("at least 2 live replicas required, could only find 0")),
+            (vec![Active, Joining, Active], 3, Ok(2)),
+            (vec![Active, Leaving, Unhealthy], 3, Err(few(2, 1))),
+            (vec![], 3, Err(few(2, 0))),
             (vec![Active], 1, Ok(1)),
+            (vec![Unhealthy], 1, Err(few(1, 0))),
+            (vec![Active, Unhealthy], 2, Err(few(2, 1))),
+            (vec![Active, Unhealthy, Active], 2, Ok(2)),
+            (vec![Active, Unhealthy, Active, Active], 4, Ok(3)),
+            (vec![Active, Unhealthy, Active, Leaving], 4, Err(few(3, 2))),
+            (vec![Active, Unhealthy, Active, Leaving, Active], 5, Ok(3)),
+            (vec![Active, Unhealthy, Active, Leaving, Joining], 5, Err(few(3, 2))),
         ] {
-            let names = ["a", "b", "c", "d"];
+            let names = ["a", "b", "c", "d", "e"];
             let members: Vec<_> = states.iter().enumerate().map(|(i, s)| (names[i], "", *s)).collect();
-            let result = ring(&members).writers(7, replicas, &mut out).map(|()| out.len());
-            assert_eq!(result.map_err(|e| e.message), expected.map_err(str::to_string), "{states:?}");
+            check(&ring(&members), replicas, expected.as_ref().map(|n| *n).map_err(String::as_str));
         }
+    }
+
+    #[test]
+    fn a_lost_zone_takes_one_replica_along_and_no_zone_gets_two() {
+        let zones = |of_c: MemberState| {
+            [
+                ("a1", "a", Active),
+                ("a2", "a", Active),
+                ("b1", "b", Active),
+                ("b2", "b", Unhealthy),
+                ("c1", "c", of_c),
+                ("c2", "c", of_c),
+            ]
+        };
+        check(&zone_ring(&zones(Active)), 3, Ok(3));
+        check(&zone_ring(&zones(Unhealthy)), 3, Ok(2));
+        check(&ring(&zones(Unhealthy)), 3, Ok(3));
+        let lost = [("a1", "a", Active), ("b1", "b", Unhealthy), ("c1", "c", Leaving)];
+        check(&zone_ring(&lost), 3, Err("at least 2 live replicas required, could only find 1"));
+    }
+
+    #[test]
+    fn so_many_replicas_may_be_away() {
+        let table: Vec<_> = (1..=5).map(|replicas| (replicas, majority(replicas), may_miss(replicas))).collect();
+        assert_eq!(table, [(1, 1, 0), (2, 2, 1), (3, 2, 1), (4, 3, 2), (5, 3, 2)]);
     }
 }

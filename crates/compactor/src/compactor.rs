@@ -16,6 +16,7 @@ use runtime::limits::Overrides;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 use storage::chunks::ChunkStore;
 use storage::index::Places;
 use storage::objects::Objects;
@@ -91,11 +92,23 @@ impl Compactor {
     /// One round: compact every table, then delete what has been marked for long enough. The first error, if any, comes
     /// back at the end.
     pub async fn round(&self) -> Result<()> {
+        let started = Instant::now();
         let done = self.try_round().await;
-        let status = if done.is_ok() { "success" } else { "failure" };
-        self.parts.metrics.rounds.get_or_create(&StatusLabel { status }).inc();
+        let status = StatusLabel { status: if done.is_ok() { "success" } else { "failure" } };
+        let (metrics, now_seconds) = (&self.parts.metrics, self.parts.clock.now_ns() / 1_000_000_000);
+        let is_retention = self.settings.retention_enabled;
+        metrics.rounds.get_or_create(&status).inc();
+        if is_retention {
+            metrics.retention_rounds.get_or_create(&status).inc();
+        }
         if done.is_ok() {
-            self.parts.metrics.last_success_seconds.set(self.parts.clock.now_ns() / 1_000_000_000);
+            let seconds = started.elapsed().as_secs_f64();
+            metrics.last_success_seconds.set(now_seconds);
+            metrics.round_seconds.set(seconds);
+            if is_retention {
+                metrics.retention_last_success_seconds.set(now_seconds);
+                metrics.retention_seconds.set(seconds);
+            }
         }
         done
     }

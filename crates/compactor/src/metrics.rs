@@ -5,6 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
 
 /// How a round over all tables ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -23,6 +24,10 @@ pub struct Metrics {
     pub(crate) running: Gauge,
     pub(crate) rounds: Family<StatusLabel, Counter>,
     pub(crate) last_success_seconds: Gauge,
+    pub(crate) round_seconds: Gauge<f64, AtomicU64>,
+    pub(crate) retention_rounds: Family<StatusLabel, Counter>,
+    pub(crate) retention_last_success_seconds: Gauge,
+    pub(crate) retention_seconds: Gauge<f64, AtomicU64>,
     pub(crate) table_failures: Counter,
     pub(crate) retention_failures: Counter,
     pub(crate) chunks_marked: Counter,
@@ -50,6 +55,12 @@ impl Metrics {
             "When the last round ended without an error",
             m.last_success_seconds.clone(),
         );
+        m.register_rounds(registry);
+        // A rate over a count that is not there yet is no rate.
+        for status in ["success", "failure"] {
+            drop(m.rounds.get_or_create(&StatusLabel { status }));
+            drop(m.retention_rounds.get_or_create(&StatusLabel { status }));
+        }
         let mut add = |name: &str, help: &str, counter: &Counter| {
             registry.register(format!("loki_compactor_{name}"), help, counter.clone());
         };
@@ -81,5 +92,49 @@ impl Metrics {
             m.requests_pending_age_seconds.clone(),
         );
         m
+    }
+
+    /// Retention is a part of each round, so both have the same times.
+    fn register_rounds(&self, registry: &mut Registry) {
+        registry.register(
+            "loki_boltdb_shipper_compact_tables_operation_duration_seconds",
+            "Seconds of the last round that ended without an error",
+            self.round_seconds.clone(),
+        );
+        registry.register(
+            "loki_compactor_apply_retention_operation",
+            "Rounds over all tables that apply retention",
+            self.retention_rounds.clone(),
+        );
+        registry.register(
+            "loki_compactor_apply_retention_last_successful_run_timestamp_seconds",
+            "When the last of them ended without an error",
+            self.retention_last_success_seconds.clone(),
+        );
+        registry.register(
+            "loki_compactor_apply_retention_operation_duration_seconds",
+            "Seconds of the last of them that ended without an error",
+            self.retention_seconds.clone(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_by_user_has_lokis_names() {
+        let mut registry = Registry::default();
+        let m = Metrics::register(&mut registry);
+        for family in [&m.lines_deleted, &m.requests_received, &m.requests_processed] {
+            family.get_or_create(&UserLabel { user: "a".into() }).inc();
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for name in ["deleted_lines", "delete_requests_received", "delete_requests_processed"] {
+            let line = format!("loki_compactor_{name}_total{{user=\"a\"}} 1");
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
     }
 }

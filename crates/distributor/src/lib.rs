@@ -51,6 +51,7 @@ pub struct Distributor {
 
 #[async_trait]
 impl Pusher for Distributor {
+    #[tracing::instrument(name = "push", skip_all, fields(org_id = tenant.as_str()))]
     async fn push(&self, tenant: &TenantId, request: &dyn PushRequest) -> Result<(), PushError> {
         let limits = self.limits.tenant(tenant);
         self.refuse_blocked(tenant, &limits)?;

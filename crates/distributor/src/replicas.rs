@@ -18,10 +18,8 @@ pub trait ReplicaView: Send + Sync {
     /// text, when fewer are there than must acknowledge.
     fn of_token(&self, token: u32, out: &mut Vec<usize>) -> Result<()>;
 
-    /// How many of `replicas` must acknowledge.
-    fn quorum(&self, replicas: usize) -> usize {
-        replicas / 2 + 1
-    }
+    /// How many replicas a stream should have: a majority of them must acknowledge.
+    fn replication(&self) -> usize;
 }
 
 /// A single ingester, which holds every stream.
@@ -50,5 +48,8 @@ impl ReplicaView for One {
     fn of_token(&self, _token: u32, out: &mut Vec<usize>) -> Result<()> {
         out.push(0);
         Ok(())
+    }
+    fn replication(&self) -> usize {
+        1
     }
 }

@@ -3,11 +3,13 @@
 
 use crate::replicas::ReplicaView;
 use crate::shard::Shards;
+use cluster::quorum::Tally;
 use model::{Error, Kind, Result, TenantId};
 use rpc::ingester::{PushOutcome, Rejection};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// How long an ingester may take for a batch; Loki's `ingester_client.remote_timeout` for pushes is of this order.
 pub const PUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,18 +25,19 @@ pub async fn replicate(
     for (number, (ingester, batch)) in shards.batches.into_iter().enumerate() {
         let ingester = view.ingesters()[ingester].clone();
         let (tenant, sender) = (tenant.clone(), sender.clone());
-        tasks.spawn(async move {
+        let sending = async move {
             let answer = tokio::time::timeout(PUSH_TIMEOUT, ingester.push(&tenant, batch)).await;
             let answer =
                 answer.unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "an ingester did not answer in time")));
             // Nobody listens any more when the quorum was there before.
             let _ = sender.send((number, answer)).await;
-        });
+        };
+        tasks.spawn(sending.instrument(tracing::info_span!("replica")));
     }
     drop(sender);
-    let mut progress: Vec<Progress> = shards.sets.into_iter().map(|set| Progress::new(set, view)).collect();
+    let mut progress = shards.sets.into_iter().map(|set| Progress::new(set, view)).collect::<Result<Vec<_>>>()?;
     let mut rejections = Vec::new();
-    while progress.iter().any(|p| p.missing > 0) {
+    while progress.iter().any(|p| !p.tally.is_done()) {
         let Some((number, answer)) = answers.recv().await else {
             return Err(Error::internal("a push to an ingester ended without an answer"));
         };
@@ -46,14 +49,12 @@ pub async fn replicate(
 /// How far the streams of one replica set are.
 struct Progress {
     batches: Vec<usize>,
-    missing: usize,
-    failures_allowed: usize,
+    tally: Tally,
 }
 
 impl Progress {
-    fn new(batches: Vec<usize>, view: &dyn ReplicaView) -> Self {
-        let missing = view.quorum(batches.len()).min(batches.len());
-        Progress { failures_allowed: batches.len() - missing, missing, batches }
+    fn new(batches: Vec<usize>, view: &dyn ReplicaView) -> Result<Self> {
+        Ok(Progress { tally: Tally::new(batches.len(), view.replication())?, batches })
     }
 }
 
@@ -64,27 +65,18 @@ fn note(
     answer: Result<PushOutcome>,
     rejections: &mut Vec<Rejection>,
 ) -> Result<()> {
+    let mut concerned = progress.iter_mut().filter(|p| p.batches.contains(&number));
     match answer {
         Ok(outcome) => {
-            progress
-                .iter_mut()
-                .filter(|p| p.batches.contains(&number))
-                .for_each(|p| p.missing = p.missing.saturating_sub(1));
+            concerned.for_each(|p| p.tally.succeeded());
             // Replicas refuse the same entries with the same words.
             for rejection in outcome.rejected {
                 if !rejections.iter().any(|r| r.message == rejection.message) {
                     rejections.push(rejection);
                 }
             }
+            Ok(())
         }
-        Err(error) => {
-            for p in progress.iter_mut().filter(|p| p.missing > 0 && p.batches.contains(&number)) {
-                if p.failures_allowed == 0 {
-                    return Err(error);
-                }
-                p.failures_allowed -= 1;
-            }
-        }
+        Err(error) => concerned.try_for_each(|p| p.tally.failed(error.clone())),
     }
-    Ok(())
 }

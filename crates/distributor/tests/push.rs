@@ -153,6 +153,9 @@ impl ReplicaView for Ring {
         out.extend((0..self.replicas).map(|i| (token as usize + i) % n));
         Ok(())
     }
+    fn replication(&self) -> usize {
+        self.replicas
+    }
 }
 
 struct Rings(Arc<Ring>);

@@ -37,6 +37,8 @@ pub struct Closed {
     pub chunk: Arc<ClosedChunk>,
 }
 
+const MILLIS_PER_HOUR: f64 = 3_600_000.0;
+
 /// Chunks that wait to be stored. It has no bound of its own: the chunks are in memory anyway, and the memory budget
 /// bounds them.
 #[derive(Default)]
@@ -101,19 +103,21 @@ async fn store(core: &Arc<Core>, job: Closed) {
         chunk,
         hold: job.chunk.hold.clone(),
     });
-    count(core, &job.chunk, object.len());
+    count(core, &job.chunk, &chunk, object.len());
     // Let go of the chunk's log segment first: who waits for this may look at the log.
     let stored = job.chunk.stored.clone();
     drop(job);
     stored.send_replace(true);
 }
 
-fn count(core: &Core, chunk: &ClosedChunk, object_bytes: usize) {
+fn count(core: &Core, chunk: &ClosedChunk, stored: &ChunkRef, object_bytes: usize) {
     let m = &core.metrics;
     m.flush_queue_length.dec();
     m.memory_chunks.dec();
     m.chunks_flushed.get_or_create(&ReasonLabel { reason: chunk.reason }).inc();
     m.chunk_size_bytes.observe(object_bytes as f64);
+    m.chunk_utilization.observe(object_bytes as f64 / core.settings.chunk_target_size.max(1) as f64);
+    m.chunk_bounds_hours.observe(stored.through_ms.saturating_sub(stored.from_ms) as f64 / MILLIS_PER_HOUR);
     m.chunk_entries.observe(chunk.entries as f64);
     m.chunk_age_seconds.observe((core.clock.now_ns() - chunk.born_ns) as f64 / 1e9);
 }

@@ -27,6 +27,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// What an ingester is made of.
 pub struct Parts {
@@ -209,7 +210,8 @@ async fn push(core: Arc<Core>, tenant: TenantId, batch: Batch, _permit: OwnedSem
     let tenant = core.tenants.get_or_insert(&tenant, &core.metrics);
     let admitted = admit(&core, &tenant, &batch)?;
     if !admitted.batch.is_empty() {
-        let logged = core.wal.append(tenant.id.clone(), admitted.batch.clone()).await;
+        let logged = core.wal.append(tenant.id.clone(), admitted.batch.clone());
+        let logged = logged.instrument(tracing::info_span!("log append")).await;
         if logged.is_err() || core.wal.is_short() {
             core.pressure.notify_one();
         }
@@ -226,7 +228,8 @@ impl rpc::ingester::Ingester for Ingester {
     async fn push(&self, tenant: &TenantId, batch: Batch) -> Result<PushOutcome> {
         let permit = self.admit_push()?;
         // A task of its own: a push that is logged must reach memory even if its caller goes away.
-        let pushed = self.owned.spawn(push(self.core.clone(), tenant.clone(), batch, permit));
+        let span = tracing::info_span!("ingester push", org_id = tenant.as_str(), bytes = batch.data.len());
+        let pushed = self.owned.spawn(push(self.core.clone(), tenant.clone(), batch, permit).instrument(span));
         pushed.await.map_err(|e| Error::internal(format!("a push ended early: {e}")))?
     }
 

@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets, linear_buckets};
 use prometheus_client::registry::Registry;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -31,6 +31,8 @@ pub struct Metrics {
     pub chunk_size_bytes: Histogram,
     pub chunk_entries: Histogram,
     pub chunk_age_seconds: Histogram,
+    pub chunk_utilization: Histogram,
+    pub chunk_bounds_hours: Histogram,
     pub flush_queue_length: Gauge,
     pub flush_failures: Counter,
     pub ship_failures: Counter,
@@ -69,6 +71,8 @@ impl Metrics {
             chunk_size_bytes: Histogram::new(exponential_buckets(20_000.0, 2.0, 10)),
             chunk_entries: Histogram::new(exponential_buckets(20.0, 2.0, 11)),
             chunk_age_seconds: Histogram::new(exponential_buckets(60.0, 2.0, 9)),
+            chunk_utilization: Histogram::new(linear_buckets(0.0, 0.2, 6)),
+            chunk_bounds_hours: Histogram::new([1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 24.0, 48.0]),
             flush_queue_length: Gauge::default(),
             flush_failures: Counter::default(),
             ship_failures: Counter::default(),
@@ -109,6 +113,16 @@ impl Metrics {
         r.register("loki_ingester_chunk_size_bytes", "Bytes of stored chunks", self.chunk_size_bytes.clone());
         r.register("loki_ingester_chunk_entries", "Entries of stored chunks", self.chunk_entries.clone());
         r.register("loki_ingester_chunk_age_seconds", "Age of chunks when stored", self.chunk_age_seconds.clone());
+        r.register(
+            "loki_ingester_chunk_utilization",
+            "Size of stored chunks as a part of chunk_target_size",
+            self.chunk_utilization.clone(),
+        );
+        r.register(
+            "loki_ingester_chunk_bounds_hours",
+            "Time that stored chunks cover",
+            self.chunk_bounds_hours.clone(),
+        );
         r.register("loki_ingester_flush_queue_length", "Closed chunks not stored yet", self.flush_queue_length.clone());
         r.register("loki_ingester_chunks_flush_failures", "Failed attempts to store", self.flush_failures.clone());
         r.register(

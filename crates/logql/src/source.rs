@@ -36,14 +36,41 @@ pub struct Selection {
     pub shard: Option<Shard>,
 }
 
-/// A compressed run of entries; [`Block::load`] fetches and decompresses, and may block the calling thread.
+/// A run of one stream's entries that is fetched as a whole: a stored chunk, or a block that an ingester holds.
 pub trait Block: Send + Sync {
     /// Oldest and newest entry, both inclusive, in nanoseconds.
     fn bounds_ns(&self) -> (i64, i64);
-    /// Entries in the block, 0 if not known before loading.
+    /// Entries in the block, 0 if not known before opening.
     fn entries(&self) -> u64;
-    /// `Corrupt` when the bytes do not verify: the engine goes on without the block and says so in a warning.
-    fn load(&self) -> Result<RawBlock>;
+    /// Fetches the block, which may block the calling thread. `Corrupt` or `NotFound`: the engine goes on without the
+    /// block and says so in a warning.
+    fn open(&self) -> Result<Arc<dyn Frames>>;
+}
+
+/// An opened block: its entries in frames, each compressed by itself, in the order of time. Equal entries in two frames
+/// of one block are two entries.
+pub trait Frames: Send + Sync {
+    /// Oldest and newest entry of each frame, as stated by the writer. Loki states a leading empty line's time too late:
+    /// then some entries are older than stated, but no older than the frame before.
+    fn bounds_ns(&self) -> Vec<(i64, i64)>;
+    /// Decompresses a frame into `memory`, which may have any capacity and is given back inside the answer. `Corrupt`: the
+    /// engine goes on without the frame and says so in a warning.
+    fn load(&self, frame: usize, memory: Vec<u8>) -> Result<RawBlock>;
+}
+
+/// A block of one frame that is decompressed already.
+pub struct Decompressed {
+    pub raw: RawBlock,
+    pub bounds_ns: (i64, i64),
+}
+
+impl Frames for Decompressed {
+    fn bounds_ns(&self) -> Vec<(i64, i64)> {
+        vec![self.bounds_ns]
+    }
+    fn load(&self, _: usize, _: Vec<u8>) -> Result<RawBlock> {
+        Ok(self.raw.clone())
+    }
 }
 
 /// One stream's blocks, oldest first. Blocks may overlap in time (replicas, flushed data still in memory), and then an

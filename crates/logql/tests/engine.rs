@@ -80,6 +80,26 @@ fn an_entry_in_several_blocks_counts_once_in_either_direction() {
 }
 
 #[test]
+fn entries_alike_in_two_frames_of_a_block_are_two_and_in_two_blocks_one() {
+    let mut source = MemorySource::default();
+    source
+        .framed_block(r#"{a="1"}"#, &[&[at(1, "x"), at(2, "y")], &[at(2, "y"), at(3, "z")], &[at(7, "v"), at(9, "w")]])
+        .framed_block(r#"{a="1"}"#, &[&[at(2, "y")], &[at(3, "z"), at(8, "u")]]);
+    let outcome = check(&source, r#"{a="1"}"#, &logs(100, Direction::Forward), "1:x 2:y 2:y 3:z 7:v 8:u 9:w");
+    assert_eq!((outcome.scan.duplicates, outcome.scan.blocks), (2, 5));
+    check(&source, r#"{a="1"}"#, &logs(100, Direction::Backward), "9:w 8:u 7:v 3:z 2:y 2:y 1:x");
+    check(&source, r#"count_over_time({a="1"}[1m])"#, &instant(30), r#"{a="1"}=7"#);
+    let before = source.loads();
+    let newest = logs(2, Direction::Backward);
+    assert_eq!(text(&ask(&source, r#"{a="1"}"#, &newest, &EngineLimits::default()).unwrap()), "9:w 8:u");
+    assert_eq!(source.loads() - before, 2, "the newest frame of each block");
+    let mut alone = MemorySource::default();
+    alone.framed_block(r#"{a="1"}"#, &[&[at(1, "x"), at(2, "y")], &[at(2, "y"), at(3, "z")], &[at(70, "late")]]);
+    let outcome = check(&alone, r#"count_over_time({a="1"}[1m])"#, &instant(30), r#"{a="1"}=4"#);
+    assert_eq!(outcome.scan.blocks, 2, "a frame outside of the window is not loaded");
+}
+
+#[test]
 fn entries_that_differ_in_metadata_are_two() {
     let mut source = MemorySource::default();
     source
@@ -170,9 +190,9 @@ fn unreadable_blocks_are_warnings_and_other_failures_are_errors() {
 #[test]
 fn hooks_stop_a_query_and_bound_its_memory() {
     let mut source = MemorySource::default();
-    for block in 0..100 {
+    for block in 0..200 {
         let entries: Vec<(i64, String)> =
-            (0..50).map(|i| ((block * 50 + i) * S / 10, format!("id={}", block * 50 + i))).collect();
+            (0..50).map(|i| ((block * 50 + i) * S / 20, format!("id={}", block * 50 + i))).collect();
         source.block(r#"{a="1"}"#, entries.iter().map(|(ts, line)| (*ts, line.as_str(), &[][..])));
     }
     let unlimited = EngineLimits { workers: 2, ..EngineLimits::default() };

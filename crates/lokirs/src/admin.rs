@@ -29,15 +29,22 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub fn router(self) -> Router {
+    /// What load balancers, scrapers and clients ask of every process: on every listener.
+    pub fn public(self) -> Router {
         Router::new()
             .route("/", get(root))
             .route("/ready", get(ready))
             .route("/metrics", get(metrics))
+            .route("/loki/api/v1/status/buildinfo", get(buildinfo))
+            .with_state(self)
+    }
+
+    /// What is for operators only.
+    pub fn operators(self) -> Router {
+        Router::new()
             .route("/config", get(config))
             .route("/services", get(services))
             .route("/log_level", get(log_level).post(set_log_level))
-            .route("/loki/api/v1/status/buildinfo", get(buildinfo))
             .with_state(self)
     }
 }

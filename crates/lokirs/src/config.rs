@@ -56,6 +56,7 @@ settings! {
         pub query_scheduler: roles::QueryScheduler = roles::QueryScheduler::default(),
         pub index_gateway: roles::IndexGateway = roles::IndexGateway::default(),
         pub compactor: roles::Compactor = roles::Compactor::default(),
+        pub compactor_grpc_client: server::GrpcClient = server::GrpcClient::default(),
         pub ruler: roles::Ruler = roles::Ruler::default(),
         pub ruler_storage: storage::ObjectStoreBlock = storage::ObjectStoreBlock::default(),
         pub pattern_ingester: roles::PatternIngester = roles::PatternIngester::default(),

@@ -2,21 +2,23 @@
 //! can be changed while it runs. It must not know who logs; a secret does not get here, because it cannot be printed.
 
 use runtime::clock::SharedClock;
+use runtime::trace::{Spans, TraceContext};
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
 use std::sync::Arc;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, reload};
 
 /// Our crates: the level of settings is theirs. Libraries never speak below a warning.
-const OWN_CRATES: [&str; 12] = [
+const OWN_CRATES: [&str; 13] = [
     "api",
     "cluster",
+    "compactor",
     "distributor",
     "format",
     "ingester",
@@ -78,12 +80,13 @@ fn filter(level: LevelFilter) -> Targets {
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
 }
 
-/// Starts the process's log. Called once.
-pub fn start(level: &str, format: Format, clock: SharedClock) -> LogLevel {
+/// Starts the process's log and its traces. Called once.
+pub fn start(level: &str, format: Format, clock: SharedClock, spans: Spans) -> LogLevel {
     let level = parse_level(level).unwrap_or(LevelFilter::INFO);
-    let (filter, handle) = reload::Layer::new(filter(level));
+    let (lines_filter, handle) = reload::Layer::new(filter(level));
     let lines = Lines { format, clock };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let spans = spans.with_filter(filter(LevelFilter::INFO));
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(lines_filter)).with(spans);
     // It fails only when there is a subscriber, and then that one stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
     LogLevel { current: Arc::new(parking_lot::Mutex::new(level)), change: Some(handle) }
@@ -95,20 +98,30 @@ struct Lines {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut line = Line::new(self.format);
         let meta = event.metadata();
         line.pair("level", level_name(*meta.level()));
         line.pair("ts", &timestamp(self.clock.now_ns()));
-        let file = meta.file().and_then(|path| path.rsplit('/').next()).unwrap_or(meta.target());
-        line.pair("caller", &format!("{file}:{}", meta.line().unwrap_or_default()));
         let mut fields = Fields::default();
         event.record(&mut fields);
-        line.pair("msg", &fields.message);
+        line.pair("caller", &fields.caller.take().unwrap_or_else(|| place_of(meta)));
+        let span = context.event_span(event);
+        if let Some(trace) = span.and_then(|span| span.extensions().get::<TraceContext>().copied()) {
+            line.pair("traceID", &trace.trace_id());
+        }
+        if !fields.message.is_empty() {
+            line.pair("msg", &fields.message);
+        }
         fields.others.iter().for_each(|(name, value)| line.pair(name, value));
         // A log that cannot be written has nobody to complain to.
         let _ = std::io::stderr().lock().write_all(line.finish().as_bytes());
     }
+}
+
+fn place_of(meta: &Metadata<'_>) -> String {
+    let file = meta.file().and_then(|path| path.rsplit('/').next()).unwrap_or(meta.target());
+    format!("{file}:{}", meta.line().unwrap_or_default())
 }
 
 fn level_name(level: Level) -> &'static str {
@@ -128,6 +141,8 @@ fn timestamp(now_ns: i64) -> String {
 #[derive(Default)]
 struct Fields {
     message: String,
+    /// Instead of file and line, for lines that users look for under Loki's name.
+    caller: Option<String>,
     others: Vec<(&'static str, String)>,
 }
 
@@ -135,6 +150,7 @@ impl Fields {
     fn put(&mut self, field: &Field, value: String) {
         match field.name() {
             "message" => self.message = value,
+            "caller" => self.caller = Some(value),
             name => self.others.push((name, value)),
         }
     }

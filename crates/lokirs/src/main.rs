@@ -3,6 +3,7 @@
 use lokirs::config::{self, Config, Keys};
 use lokirs::flags::{self, Flags};
 use lokirs::node::Node;
+use lokirs::otlp::{self, Collector, Exporter};
 use lokirs::{admin, health, log, targets};
 use runtime::clock::SystemClock;
 use runtime::settings::Setting;
@@ -51,7 +52,13 @@ fn main() -> ExitCode {
 fn start(flags: &Flags, config: Config, keys: Arc<Keys>) -> ExitCode {
     let server = &config.settings.server;
     let format = if server.log_format == "json" { log::Format::Json } else { log::Format::Logfmt };
-    let log_level = log::start(&server.log_level, format, Arc::new(SystemClock));
+    let enabled = config.settings.tracing.enabled;
+    let collector = match Collector::of_environment(&|name| std::env::var(name).ok()) {
+        Ok(collector) => collector.filter(|_| enabled),
+        Err(fault) => return exit(Err(fault)),
+    };
+    let (spans, exporter) = otlp::traces(collector, Arc::new(SystemClock));
+    let log_level = log::start(&server.log_level, format, Arc::new(SystemClock), spans);
     if flags.print_config {
         complain(&config.settings.write().print());
     }
@@ -72,18 +79,18 @@ fn start(flags: &Flags, config: Config, keys: Arc<Keys>) -> ExitCode {
         Ok(threads) => threads,
         Err(error) => return exit(Err(format!("cannot start threads: {error}"))),
     };
-    let code = threads.block_on(run(config, keys, log_level));
+    let code = threads.block_on(run(config, keys, log_level, exporter));
     // What was cut off may hold a thread: it must not hold the process.
     threads.shutdown_background();
     code
 }
 
-async fn run(config: Config, keys: Arc<Keys>, log_level: log::LogLevel) -> ExitCode {
+async fn run(config: Config, keys: Arc<Keys>, log_level: log::LogLevel, exporter: Option<Exporter>) -> ExitCode {
     let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return exit(Err(format!("cannot listen for signals: {error}"))),
     };
-    let node = match Node::assemble(config, keys, log_level).await {
+    let node = match Node::assemble(config, keys, log_level, exporter).await {
         Ok(node) => node,
         Err(fault) => return exit(Err(fault)),
     };

@@ -1,21 +1,28 @@
 //! One process of lokirs: assembled bottom up, stopped in reverse. It must not know how a role does its work.
 
 use crate::admin::{Admin, VERSION};
+use crate::auth::Guard;
 use crate::config::{Config, Keys, Settings};
+use crate::connect::Connectors;
+use crate::debug::Debug;
 use crate::http::{self, Requests};
+use crate::listeners::Listeners;
 use crate::log::LogLevel;
+use crate::membership::{self, Cluster};
+use crate::otlp::Exporter;
 use crate::overrides;
 use crate::roles;
 use crate::services::Services;
 use crate::targets;
 use axum::Router;
-use cluster::members::{Members, StaticMembers};
+use cluster::members::Members;
 use futures::future::BoxFuture;
 use runtime::clock::{SharedClock, SystemClock};
 use runtime::limits::Overrides;
-use runtime::listen::{ConnectionGauges, ListenLimits, Listener};
+use runtime::listen::Listener;
 use runtime::memory::Budget;
 use runtime::metrics::Metrics;
+use runtime::reload::Reloader;
 use runtime::settings::Setting;
 use runtime::tasks::Tasks;
 use std::future::Future;
@@ -39,6 +46,11 @@ pub struct Base {
     pub memory: Arc<Budget>,
     pub limits: Arc<Overrides>,
     pub services: Services,
+    pub cluster: Cluster,
+    /// How the channels to other processes are made.
+    pub connectors: Connectors,
+    /// Keeps what is read from files new: certificates, credentials.
+    pub reloader: Reloader,
     pub members: Arc<dyn Members>,
     /// Our id among the members.
     pub id: String,
@@ -47,10 +59,13 @@ pub struct Base {
 /// What roles add to the process.
 #[derive(Default)]
 pub struct Parts {
-    /// Routes that stay open until the end: queries, administration.
+    /// Routes of tenants that stay open until the end: queries, deletes, rules.
     pub http: Router,
     /// Routes that take data: closed as soon as the process is told to stop.
     pub writes: Router,
+    /// Routes that change the process or reveal how it is set up: on the admin listener where there is one, else beside
+    /// the others. What changes state is a POST, PUT or DELETE.
+    pub admin: Router,
     grpc: Routes,
     stops: Vec<Stop>,
 }
@@ -75,6 +90,7 @@ impl Parts {
 
 /// A process that is ready to run.
 pub struct Node {
+    cluster: Cluster,
     services: Services,
     shutdown_delay: Duration,
     tasks: Tasks,
@@ -82,16 +98,24 @@ pub struct Node {
     stops: Vec<Stop>,
     http_address: SocketAddr,
     grpc_address: SocketAddr,
+    admin_address: Option<SocketAddr>,
 }
 
 impl Node {
-    /// Builds the roles of the configuration and opens both listeners; requests are served from here on.
-    pub async fn assemble(config: Config, keys: Arc<Keys>, log_level: LogLevel) -> Result<Node, String> {
-        let base = base(&config, keys)?;
+    /// Builds the roles of the configuration and opens the listeners; requests are served from here on.
+    /// `exporter` sends the process's traces, where there is one.
+    pub async fn assemble(
+        config: Config,
+        keys: Arc<Keys>,
+        log_level: LogLevel,
+        exporter: Option<Exporter>,
+    ) -> Result<Node, String> {
+        let base = base(&config, keys).await?;
         let chosen = targets::roles(&config.settings.target);
         let mut parts = Parts::default();
+        base.cluster.add_to(&mut parts);
         roles::add(&chosen, &base, &mut parts).await?;
-        let Base { settings, metrics, services, tasks, .. } = base;
+        let Base { settings, metrics, services, tasks, memory, reloader, cluster, .. } = base;
         let admin = Admin {
             services: services.clone(),
             metrics: metrics.clone(),
@@ -99,18 +123,50 @@ impl Node {
             config: Arc::new(settings.write()),
             defaults: Arc::new(Settings::default().write()),
         };
-        let routes = admin.router().merge(parts.http).merge(http::gated(parts.writes, services.clone()));
-        let routes = http::server(routes, Requests::new(&metrics, tasks.panics()));
-        let listeners = tasks.child();
-        let gauges = ConnectionGauges::new(&metrics);
-        let (http, grpc) = (bind_http(&settings, &gauges).await?, bind_grpc(&settings, &gauges).await?);
-        let address = |listener: &Listener| listener.address().map_err(|error| format!("no local address: {error}"));
-        let (http_address, grpc_address) = (address(&http)?, address(&grpc)?);
-        listeners.spawn("http listener", http.serve(routes, listeners.stopping()));
-        listeners.spawn("grpc listener", grpc.serve(parts.grpc.into_axum_router(), listeners.stopping()));
-        tracing::info!(version = VERSION, http = %http_address, grpc = %grpc_address, roles = ?chosen, "lokirs started");
+        if let Some(exporter) = exporter {
+            exporter.register(&metrics);
+            tasks.spawn("export of traces", exporter.run(tasks.stopping()));
+        }
+        let guard = Guard::new(&settings.server.auth_file, &reloader, &metrics)?;
+        let listeners = Listeners::bind(&settings, &metrics, &reloader).await?;
+        let addresses = listeners.addresses().map_err(|error| format!("no local address: {error}"))?;
+        let public = guard.public(admin.clone().public());
+        let debug = Debug { tasks: tasks.clone(), memory };
+        let operators = guard.operators(admin.operators().merge(debug.operators()).merge(parts.admin));
+        let tenants = guard.readers(parts.http).merge(http::gated(guard.pushers(parts.writes), services.clone()));
+        let mut data = public.clone().merge(tenants);
+        if listeners.admin.is_none() || settings.server.admin_routes_on_data_port {
+            data = data.merge(operators.clone());
+        }
+        let requests = Requests::new(&metrics, tasks.panics());
+        let serving = tasks.child();
+        let serve = |name, listener: Listener, routes| serving.spawn(name, listener.serve(routes, serving.stopping()));
+        serve("http listener", listeners.http, http::server(data, requests.clone()));
+        let calls = parts.grpc.into_axum_router().layer(cluster.name.clone().guard());
+        let calls = http::grpc_server(calls, requests.clone());
+        serve("grpc listener", listeners.grpc, calls);
+        if let Some(listener) = listeners.admin {
+            serve("admin listener", listener, http::server(public.merge(operators), requests));
+        }
+        cluster.follow(services.clone(), &tasks);
+        let (http_address, grpc_address, admin_address) = addresses;
+        tracing::info!(
+            version = VERSION, http = %http_address, grpc = %grpc_address, admin = ?admin_address, roles = ?chosen,
+            "lokirs started"
+        );
         let shutdown_delay = settings.shutdown_delay;
-        Ok(Node { services, shutdown_delay, tasks, listeners, stops: parts.stops, http_address, grpc_address })
+        let stops = parts.stops;
+        Ok(Node {
+            cluster,
+            services,
+            shutdown_delay,
+            tasks,
+            listeners: serving,
+            stops,
+            http_address,
+            grpc_address,
+            admin_address,
+        })
     }
 
     pub fn http_address(&self) -> SocketAddr {
@@ -121,12 +177,17 @@ impl Node {
         self.grpc_address
     }
 
+    /// Where operators' routes are, when they are apart.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
     /// Serves until `signal`, then stops. True when everything stopped in time.
     pub async fn run(self, signal: impl Future<Output = ()>) -> bool {
         signal.await;
         tracing::info!("stopping");
         self.services.stop();
-        tokio::time::sleep(self.shutdown_delay).await;
+        tokio::join!(tokio::time::sleep(self.shutdown_delay), self.cluster.told());
         match tokio::time::timeout(STOP_WITHIN, self.stop()).await {
             Ok(late) if late.is_empty() => {
                 tracing::info!("stopped");
@@ -157,7 +218,7 @@ impl Node {
 }
 
 /// What roles share, bottom up.
-fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
+async fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
     let settings = Arc::new(config.settings.clone());
     let metrics = Metrics::new(&settings.metrics_namespace);
     metrics.register_process(VERSION);
@@ -167,68 +228,23 @@ fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
         bytes => Budget::new(bytes),
     };
     let limits = overrides::start(&settings, keys, &metrics, &tasks)?;
-    let members = Arc::new(StaticMembers::new(crate::members::members(&settings)));
+    let clock: SharedClock = Arc::new(SystemClock);
+    let cluster = membership::join(&settings, &clock, &metrics, &tasks).await?;
+    let reloader = Reloader::new(&tasks, &metrics);
     Ok(Base {
         settings,
-        clock: Arc::new(SystemClock),
+        clock,
         metrics,
         tasks,
         memory,
         limits,
         services: Services::default(),
-        id: crate::members::own_id(&config.settings),
-        members,
+        connectors: Connectors::new(&config.settings, &cluster.name, &reloader)?,
+        reloader,
+        id: cluster.id.clone(),
+        members: cluster.members.clone(),
+        cluster,
     })
-}
-
-async fn bind_http(settings: &Settings, gauges: &ConnectionGauges) -> Result<Listener, String> {
-    let server = &settings.server;
-    let limits = ListenLimits {
-        connections_max: or_default(server.http_listen_conn_limit),
-        read_timeout: server.http_server_read_timeout,
-        idle_timeout: server.http_server_idle_timeout,
-        ..ListenLimits::default()
-    };
-    bind(&server.http_listen_address, server.http_listen_port, "http", limits, gauges).await
-}
-
-async fn bind_grpc(settings: &Settings, gauges: &ConnectionGauges) -> Result<Listener, String> {
-    let server = &settings.server;
-    let limits = ListenLimits {
-        connections_max: or_default(server.grpc_listen_conn_limit),
-        http2_streams_max: server.grpc_server_max_concurrent_streams,
-        http2_ping: Some(Duration::from_secs(20)),
-        body_must_flow: false,
-        ..ListenLimits::default()
-    };
-    bind(&server.grpc_listen_address, server.grpc_listen_port, "grpc", limits, gauges).await
-}
-
-fn or_default(connections_max: usize) -> usize {
-    if connections_max == 0 { ListenLimits::default().connections_max } else { connections_max }
-}
-
-/// An empty host is every address, of both families where the machine has them.
-async fn bind(
-    host: &str,
-    port: u16,
-    protocol: &'static str,
-    limits: ListenLimits,
-    gauges: &ConnectionGauges,
-) -> Result<Listener, String> {
-    let fault = |error: std::io::Error| format!("cannot listen for {protocol} on {host}:{port}: {error}");
-    if host.is_empty() {
-        let both = Listener::bind(SocketAddr::from(([0u16; 8], port)), protocol, limits.clone(), gauges).await;
-        return match both {
-            Ok(listener) => Ok(listener),
-            Err(_) => {
-                Listener::bind(SocketAddr::from(([0, 0, 0, 0], port)), protocol, limits, gauges).await.map_err(fault)
-            }
-        };
-    }
-    let mut addresses = tokio::net::lookup_host((host, port)).await.map_err(fault)?;
-    let address = addresses.next().ok_or_else(|| format!("{host} has no address"))?;
-    Listener::bind(address, protocol, limits, gauges).await.map_err(fault)
 }
 
 #[cfg(test)]

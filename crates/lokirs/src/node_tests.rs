@@ -18,7 +18,7 @@ async fn node(common: &str) -> (Node, tempfile::TempDir) {
     let arguments = [format!("-config.file={}", path.display())];
     let flags = crate::flags::Flags::parse(&arguments, &keys).unwrap();
     let config = crate::config::load(&flags, &|_| None, &keys).unwrap();
-    let node = Node::assemble(config, keys, LogLevel::detached()).await.unwrap();
+    let node = Node::assemble(config, keys, LogLevel::detached(), None).await.unwrap();
     while ask(node.http_address(), "GET", "/ready", "\r\n").await.0 != 200 {
         tokio::task::yield_now().await;
     }

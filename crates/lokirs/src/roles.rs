@@ -1,12 +1,12 @@
 //! Which roles a process plays, and what each needs of the others: built bottom up, what is called before its caller.
 
+mod absent;
 mod compactor;
 mod deletes;
 mod gateway;
 mod owner;
 mod read;
 mod ring;
-mod ring_page;
 mod stores;
 mod write;
 

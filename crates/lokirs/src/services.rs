@@ -3,6 +3,8 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -20,6 +22,7 @@ pub struct Services(Arc<Inner>);
 struct Inner {
     states: Mutex<Vec<(&'static str, State)>>,
     stopping: AtomicBool,
+    changed: Arc<Notify>,
 }
 
 /// The service itself holds this and says how it is.
@@ -40,6 +43,17 @@ impl Services {
     /// From now on nothing is ready: load balancers turn away before anything stops.
     pub fn stop(&self) {
         self.0.stopping.store(true, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Waits for the next change after this call.
+    pub fn changed(&self) -> OwnedNotified {
+        self.0.changed.clone().notified_owned()
+    }
+
+    /// Whether a service is there and does not run yet.
+    pub fn is_starting(&self, name: &str) -> bool {
+        self.0.states.lock().iter().any(|(own, state)| *own == name && matches!(state, State::Starting(_)))
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -94,6 +108,7 @@ impl Service {
             Some((_, now)) => *now = state,
             None => states.push((self.name, state)),
         }
+        self.all.0.changed.notify_waiters();
     }
 }
 

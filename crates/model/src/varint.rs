@@ -28,14 +28,20 @@ pub fn put_str(out: &mut Vec<u8>, s: &[u8]) {
     out.extend_from_slice(s);
 }
 
-#[inline]
+#[inline(always)]
 pub fn uvarint(buf: &mut &[u8]) -> Option<u64> {
+    // Most lengths and numbers of symbols are of one byte: worth its copy at every caller, the rest is not.
     if let [first, rest @ ..] = *buf
         && *first < 0x80
     {
         *buf = rest;
         return Some(u64::from(*first));
     }
+    long_uvarint(buf)
+}
+
+/// Of two bytes or more.
+fn long_uvarint(buf: &mut &[u8]) -> Option<u64> {
     if let Some(word) = buf.first_chunk::<8>() {
         let word = u64::from_le_bytes(*word);
         let last_bytes = !word & CONTINUATION_BITS;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use logql::pipeline::{Hints, Pipeline};
-use logql::source::Block;
+use logql::source::{Block, Frames};
 use model::matcher::all_match;
 use model::{Labels, RawBlock, Result};
 use rpc::deletes::DeleteFilter;
@@ -35,9 +35,26 @@ impl Block for Hidden {
         0
     }
 
-    fn load(&self) -> Result<RawBlock> {
-        let mut raw = self.block.load()?;
-        for filter in self.filters.iter().filter(|f| all_match(&f.matchers, &self.labels)) {
+    fn open(&self) -> Result<Arc<dyn Frames>> {
+        let filters = self.filters.iter().filter(|f| all_match(&f.matchers, &self.labels)).cloned().collect();
+        Ok(Arc::new(HiddenFrames { frames: self.block.open()?, labels: self.labels.clone(), filters }))
+    }
+}
+
+struct HiddenFrames {
+    frames: Arc<dyn Frames>,
+    labels: Labels,
+    filters: Vec<DeleteFilter>,
+}
+
+impl Frames for HiddenFrames {
+    fn bounds_ns(&self) -> Vec<(i64, i64)> {
+        self.frames.bounds_ns()
+    }
+
+    fn load(&self, frame: usize, memory: Vec<u8>) -> Result<RawBlock> {
+        let mut raw = self.frames.load(frame, memory)?;
+        for filter in &self.filters {
             raw = hide(&raw, filter, &self.labels)?;
         }
         Ok(raw)
@@ -64,6 +81,7 @@ fn hide(raw: &RawBlock, filter: &DeleteFilter, labels: &Labels) -> Result<RawBlo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use logql::source::Decompressed;
     use model::{BlockBuilder, Layout, SymbolsBuilder};
 
     struct Fixed(RawBlock);
@@ -75,8 +93,8 @@ mod tests {
         fn entries(&self) -> u64 {
             3
         }
-        fn load(&self) -> Result<RawBlock> {
-            Ok(self.0.clone())
+        fn open(&self) -> Result<Arc<dyn Frames>> {
+            Ok(Arc::new(Decompressed { raw: self.0.clone(), bounds_ns: self.bounds_ns() }))
         }
     }
 
@@ -90,7 +108,8 @@ mod tests {
             RawBlock { data: block.into_data().into(), layout: Layout::Metadata, symbols: Arc::new(symbols.finish()) };
         let filters = Arc::new(vec![DeleteFilter::parse(query, start_ms, end_ms).unwrap()]);
         let labels = Labels::new([("app", "a")]);
-        let raw = without_deleted(Arc::new(Fixed(raw)), &labels, &filters).load().unwrap();
+        let block = without_deleted(Arc::new(Fixed(raw)), &labels, &filters);
+        let raw = block.open().unwrap().load(0, Vec::new()).unwrap();
         let mut entries = raw.entries();
         std::iter::from_fn(|| entries.try_next().unwrap())
             .map(|e| {

@@ -2,6 +2,7 @@
 //! It must not know HTTP, nor how a query was split.
 
 pub mod hidden;
+pub mod ingesters;
 pub mod limits;
 pub mod metadata;
 pub mod notes;

@@ -1,7 +1,8 @@
 //! Label names, values, series, sizes: answered from the index and the ingesters' label sets, no chunk is read.
 
+use crate::ingesters::Calls;
 use crate::notes::Notes;
-use crate::source::{Calls, Stores};
+use crate::source::Stores;
 use crate::tenants;
 use futures::FutureExt;
 use model::{Error, Labels, Matcher, Result, TenantId, TimeRange};
@@ -45,7 +46,7 @@ impl Metadata {
                     let (recent, name) = (recent.clone(), name.clone());
                     async move { i.labels(recent, name).await }.boxed()
                 });
-                strings.extend(calls.gather().await?.into_iter().flatten());
+                strings.extend(calls.gather(&self.notes).await?.into_iter().flatten());
                 let stored = self.stores.index.labels(recent, name.clone()).await?;
                 stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
                 strings.extend(stored.value);
@@ -85,7 +86,7 @@ impl Metadata {
             let recent = recent.clone();
             async move { i.series(recent).await }.boxed()
         });
-        let answers = calls.gather().await?;
+        let answers = calls.gather(&self.notes).await?;
         let mut all: HashSet<Labels> = answers.into_iter().flatten().collect();
         let stored = self.stores.index.series(recent).await?;
         stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
@@ -137,7 +138,7 @@ impl Metadata {
             let recent = recent.clone();
             async move { i.sizes(recent).await }.boxed()
         });
-        let answers = calls.gather().await?;
+        let answers = calls.gather(&self.notes).await?;
         let stored = self.stores.index.sizes(recent).await?;
         stored.warnings.into_iter().for_each(|w| self.notes.warn(w));
         let mut sizes: HashMap<Labels, IndexStats> = HashMap::new();

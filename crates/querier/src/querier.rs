@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::Instrument;
 
 pub struct Querier {
     stores: Stores,
@@ -103,7 +104,7 @@ impl Queries for Querier {
             tenants::hide_label(&mut expr);
         }
         let asked = Instant::now();
-        let _place = self.admit().await?;
+        let _place = self.admit().instrument(tracing::info_span!("queue")).await?;
         let queue_time = asked.elapsed();
         let (source, notes) = self.source(tenants, &expr, &request, &limits);
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -111,7 +112,9 @@ impl Queries for Querier {
         let timeout = limits.iter().map(|l| l.query_timeout).filter(|t| !t.is_zero()).min();
         let params = engine_params(&request, &limits, self.clock.now_ns());
         let started = Instant::now();
-        let scan = tokio::task::spawn_blocking(move || engine::run(&expr, &params, &source, &engine_limits));
+        let span = tracing::info_span!("engine");
+        let run = move || span.in_scope(|| engine::run(&expr, &params, &source, &engine_limits));
+        let scan = tokio::task::spawn_blocking(run);
         let outcome = within(timeout, CancelOnDrop(cancelled), scan).await?;
         let mut warnings = outcome.warnings.clone();
         warnings.extend(notes.warnings());

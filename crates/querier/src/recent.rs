@@ -3,7 +3,7 @@
 use crate::notes::{Notes, add};
 use bytes::Bytes;
 use format::Codec;
-use logql::source::Block;
+use logql::source::{Block, Frames};
 use model::{RawBlock, Result};
 use rpc::ingester::RecentBlock;
 use std::sync::Arc;
@@ -25,19 +25,31 @@ impl Block for RecentPart {
         self.block.entries
     }
 
-    fn load(&self) -> Result<RawBlock> {
-        let b = &self.block;
-        add(&self.notes.ingester_bytes, b.raw_bytes);
-        add(&self.notes.ingester_lines, b.entries);
-        raw(b)
+    fn open(&self) -> Result<Arc<dyn Frames>> {
+        add(&self.notes.ingester_bytes, self.block.raw_bytes);
+        add(&self.notes.ingester_lines, self.block.entries);
+        Ok(Arc::new(OpenPart(self.block.clone())))
     }
 }
 
-/// The entries of a block.
-pub fn raw(b: &RecentBlock) -> Result<RawBlock> {
+/// The block, compressed as the ingester holds it.
+struct OpenPart(RecentBlock);
+
+impl Frames for OpenPart {
+    fn bounds_ns(&self) -> Vec<(i64, i64)> {
+        vec![(self.0.min_ts_ns, self.0.max_ts_ns)]
+    }
+
+    fn load(&self, _: usize, memory: Vec<u8>) -> Result<RawBlock> {
+        raw(&self.0, memory)
+    }
+}
+
+/// The entries of a block, decompressed into `memory` if they are compressed.
+pub fn raw(b: &RecentBlock, memory: Vec<u8>) -> Result<RawBlock> {
     let data = match b.codec {
         Codec::None => b.payload.clone(),
-        codec => Bytes::from(codec.decompress(&b.payload, b.raw_bytes as usize, RAW_BYTES_MAX)?),
+        codec => Bytes::from(codec.decompress_into(&b.payload, b.raw_bytes as usize, RAW_BYTES_MAX, memory)?),
     };
     Ok(RawBlock { data, layout: b.layout, symbols: b.symbols.clone() })
 }

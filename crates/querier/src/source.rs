@@ -2,12 +2,12 @@
 //! by then is in the index already, so there is no gap between the two.
 
 use crate::hidden::without_deleted;
+use crate::ingesters::{Calls, Ingesters};
 use crate::notes::{Notes, add};
 use crate::recent::RecentPart;
 use crate::stored::{Fetcher, StoredPart};
 use crate::tenants;
 use format::ChunkRef;
-use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, TryStreamExt};
 use logql::source::{Block, Selection, Source, StreamBlocks, Streams};
 use model::time::NANOS_PER_MILLI;
@@ -15,7 +15,7 @@ use model::{Direction, Error, Fingerprint, Labels, Matcher, Result, TenantId, Ti
 use parking_lot::Mutex;
 use rpc::deletes::{DeleteFilter, Deletes};
 use rpc::index::{Index, IndexRequest};
-use rpc::ingester::{Ingester, RecentRequest, RecentStream};
+use rpc::ingester::{RecentRequest, RecentStream};
 use rpc::queries::Tenants;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -30,12 +30,6 @@ pub struct Stores {
     pub chunks: Arc<ChunkStore>,
     /// What tenants asked to delete, where that is known.
     pub deletes: Option<Arc<dyn Deletes>>,
-}
-
-/// The ingesters of the moment.
-pub trait Ingesters: Send + Sync {
-    /// Every ingester that may hold data, and how many of them may fail before an answer could miss something.
-    fn members(&self) -> (Vec<Arc<dyn Ingester>>, usize);
 }
 
 /// In which order the engine reads chunks, so that the right ones are fetched ahead.
@@ -128,7 +122,7 @@ impl QuerySource {
             async move { ingester.select(request).await?.try_collect::<Vec<RecentStream>>().await }.boxed()
         });
         add(&self.notes.ingesters_reached, calls.count());
-        let answers = calls.gather().await?;
+        let answers = calls.gather(&self.notes).await?;
         for stream in answers.into_iter().flatten() {
             add(&self.notes.ingester_streams, 1);
             add(&self.notes.ingester_blocks, stream.blocks.len() as u64);
@@ -182,7 +176,7 @@ impl QuerySource {
             ReadOrder::ByTime(Direction::Forward) => wanted.sort_by_key(|(_, _, c)| c.from_ms),
         }
         let refs = wanted.iter().map(|(_, tenant, chunk)| (tenant.clone(), *chunk)).collect();
-        let fetcher = Fetcher::new(self.stores.chunks.clone(), self.notes.clone(), range, self.chunks_ahead, refs);
+        let fetcher = Fetcher::new(self.stores.chunks.clone(), self.notes.clone(), self.chunks_ahead, refs);
         let mut parts: HashMap<usize, Vec<Arc<dyn Block>>> = HashMap::new();
         for (index, (stream, _, _)) in wanted.iter().enumerate() {
             parts.entry(*stream).or_default().push(Arc::new(StoredPart { fetcher: fetcher.clone(), index }));
@@ -207,39 +201,5 @@ struct Queue(Mutex<VecDeque<StreamBlocks>>);
 impl Streams for Queue {
     fn next(&self) -> Option<Result<StreamBlocks>> {
         self.0.lock().pop_front().map(Ok)
-    }
-}
-
-/// One call to every ingester, to be gathered.
-pub struct Calls<T> {
-    calls: Vec<BoxFuture<'static, Result<T>>>,
-    may_fail: usize,
-}
-
-impl<T> Calls<T> {
-    pub fn new(ingesters: &dyn Ingesters, call: impl Fn(Arc<dyn Ingester>) -> BoxFuture<'static, Result<T>>) -> Self {
-        let (members, may_fail) = ingesters.members();
-        Calls { calls: members.into_iter().map(call).collect(), may_fail }
-    }
-
-    /// Ingesters asked.
-    pub fn count(&self) -> u64 {
-        self.calls.len() as u64
-    }
-
-    /// The answers. So many calls may fail as replication covers; with more the question fails.
-    pub async fn gather(self) -> Result<Vec<T>> {
-        let mut answers = Vec::with_capacity(self.calls.len());
-        let mut failures = Vec::new();
-        for answer in join_all(self.calls).await {
-            match answer {
-                Ok(answer) => answers.push(answer),
-                Err(e) => failures.push(e),
-            }
-        }
-        match failures.pop() {
-            Some(e) if failures.len() + 1 > self.may_fail => Err(e),
-            _ => Ok(answers),
-        }
     }
 }

@@ -3,9 +3,9 @@
 use crate::notes::{Notes, add};
 use format::ChunkRef;
 use format::chunk::Chunk;
-use logql::source::Block;
+use logql::source::{Block, Frames};
 use model::time::NANOS_PER_MILLI;
-use model::{Error, Kind, RawBlock, Result, TenantId, TimeRange};
+use model::{Error, Kind, RawBlock, Result, TenantId};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,6 @@ pub struct Fetcher {
     store: Arc<ChunkStore>,
     notes: Arc<Notes>,
     runtime: Handle,
-    range: TimeRange,
     chunks_ahead: usize,
     wanted: Vec<(TenantId, ChunkRef)>,
     slots: Vec<Mutex<Slot>>,
@@ -27,6 +26,8 @@ pub struct Fetcher {
 enum Slot {
     Idle,
     Running(JoinHandle<Result<Arc<Chunk>>>),
+    /// It was in memory.
+    Ready(Arc<Chunk>),
     /// Handed out; another load fetches anew.
     Taken,
 }
@@ -35,12 +36,11 @@ impl Fetcher {
     pub fn new(
         store: Arc<ChunkStore>,
         notes: Arc<Notes>,
-        range: TimeRange,
         chunks_ahead: usize,
         wanted: Vec<(TenantId, ChunkRef)>,
     ) -> Arc<Self> {
         let slots = wanted.iter().map(|_| Mutex::new(Slot::Idle)).collect();
-        Arc::new(Fetcher { store, notes, runtime: Handle::current(), range, chunks_ahead, wanted, slots })
+        Arc::new(Fetcher { store, notes, runtime: Handle::current(), chunks_ahead, wanted, slots })
     }
 
     /// The chunk in place `index`; starts fetching those after it. Blocks the calling thread.
@@ -49,19 +49,28 @@ impl Fetcher {
         for i in index..end {
             let mut slot = self.slots[i].lock();
             if matches!(*slot, Slot::Idle) || (i == index && matches!(*slot, Slot::Taken)) {
-                *slot = Slot::Running(self.fetch(i));
+                *slot = self.start(i);
             }
         }
         let taken = std::mem::replace(&mut *self.slots[index].lock(), Slot::Taken);
         match taken {
-            Slot::Running(task) => {
-                let joined = self.runtime.block_on(task);
-                joined.map_err(|e| Error::internal(format!("fetching a chunk failed: {e}")))?
-            }
-            Slot::Idle | Slot::Taken => {
-                self.runtime.block_on(self.fetch(index)).map_err(|e| Error::internal(e.to_string()))?
-            }
+            Slot::Ready(chunk) => Ok(chunk),
+            Slot::Running(task) => self.finish(task),
+            Slot::Idle | Slot::Taken => self.finish(self.fetch(index)),
         }
+    }
+
+    fn start(&self, index: usize) -> Slot {
+        let (tenant, chunk) = &self.wanted[index];
+        match self.store.cached(tenant, chunk) {
+            Some(chunk) => Slot::Ready(chunk),
+            None => Slot::Running(self.fetch(index)),
+        }
+    }
+
+    fn finish(&self, task: JoinHandle<Result<Arc<Chunk>>>) -> Result<Arc<Chunk>> {
+        let joined = self.runtime.block_on(task);
+        joined.map_err(|e| Error::internal(format!("fetching a chunk failed: {e}")))?
     }
 
     fn fetch(&self, index: usize) -> JoinHandle<Result<Arc<Chunk>>> {
@@ -87,7 +96,7 @@ impl Drop for Fetcher {
     }
 }
 
-/// One stored chunk as one block: its blocks inside the range, decompressed into one run.
+/// One stored chunk; its blocks are the frames.
 pub struct StoredPart {
     pub fetcher: Arc<Fetcher>,
     pub index: usize,
@@ -103,15 +112,29 @@ impl Block for StoredPart {
         u64::from(self.fetcher.wanted[self.index].1.entries)
     }
 
-    fn load(&self) -> Result<RawBlock> {
+    fn open(&self) -> Result<Arc<dyn Frames>> {
         let chunk = self.fetcher.chunk(self.index)?;
-        let (data, unreadable) = chunk.raw(&self.fetcher.range);
         add(&self.fetcher.notes.compressed_bytes, chunk.object_bytes() as u64);
-        for e in unreadable {
+        Ok(Arc::new(OpenPart { chunk, fetcher: self.fetcher.clone(), index: self.index }))
+    }
+}
+
+struct OpenPart {
+    chunk: Arc<Chunk>,
+    fetcher: Arc<Fetcher>,
+    index: usize,
+}
+
+impl Frames for OpenPart {
+    fn bounds_ns(&self) -> Vec<(i64, i64)> {
+        self.chunk.blocks().iter().map(|block| (block.min_ts_ns, block.max_ts_ns)).collect()
+    }
+
+    fn load(&self, frame: usize, memory: Vec<u8>) -> Result<RawBlock> {
+        self.chunk.block_into(frame, memory).map_err(|e| {
             let (tenant, chunk) = &self.fetcher.wanted[self.index];
-            self.fetcher.notes.warn(format!("partial answer: chunk {}: {e}", self.fetcher.store.key(tenant, chunk)));
-        }
-        Ok(data)
+            e.context(format!("partial answer: chunk {}", self.fetcher.store.key(tenant, chunk)))
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use logql::value::{LogEntry, LogStream, QueryValue};
 use model::{BlockBuilder, Error, Kind, Labels, Layout, Result, SymbolsBuilder, TenantId};
-use querier::source::Ingesters;
+use querier::ingesters::{Ingesters, ReadSet};
 use querier::tail::Tailer;
 use rpc::ingester::{DroppedEntries, Ingester, RecentBlock, RecentStream, Tailed};
 use rpc::queries::{
@@ -25,8 +25,8 @@ const NOW: i64 = 1_768_471_200_000_000_000;
 struct Members(Vec<Arc<dyn Ingester>>, usize);
 
 impl Ingesters for Members {
-    fn members(&self) -> (Vec<Arc<dyn Ingester>>, usize) {
-        (self.0.clone(), self.1)
+    fn members(&self) -> ReadSet {
+        ReadSet::of_each(self.0.clone(), self.1)
     }
 }
 

@@ -2,6 +2,8 @@
 //! generated types are seen here and nowhere else.
 
 mod client;
+mod cluster;
+mod connect;
 mod convert;
 mod deletes;
 mod error;
@@ -9,6 +11,8 @@ mod index;
 mod server;
 
 pub use client::IngesterClient;
+pub use cluster::{CLUSTER_METADATA, ClusterGuard, ClusterId};
+pub use connect::{Channel, Connector};
 pub use deletes::{DeletesClient, deletes_server};
 pub use error::{error_of, status_of};
 pub use index::{IndexClient, index_server};
@@ -16,8 +20,6 @@ pub use server::ingester_server;
 
 /// The metadata that names the tenant of a call.
 pub const TENANT_METADATA: &str = "x-scope-orgid";
-/// The metadata that names the caller's cluster: reserved, so that nodes of two clusters never work together.
-pub const CLUSTER_METADATA: &str = "x-lokirs-cluster";
 /// The largest message, in bytes: a batch as large as the distributor makes them, and what is around it.
 pub const MESSAGE_BYTES_MAX: usize = 144 << 20;
 

@@ -7,11 +7,13 @@ use futures::stream::BoxStream;
 use model::{Batch, Kind, Labels, Result, TenantId};
 use rpc::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
 use rpc::testing::{ScriptedIngester, check_deletes, check_index, check_ingester};
-use rpc::wire::{DeletesClient, IndexClient, IngesterClient, deletes_server, index_server, ingester_server};
+use rpc::wire::{
+    ClusterId, Connector, DeletesClient, IndexClient, IngesterClient, deletes_server, index_server, ingester_server,
+};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
-use tonic::transport::{Channel, Endpoint, Server, server::TcpIncoming};
+use tonic::transport::{Server, server::TcpIncoming};
 
 /// The instance itself, behind nothing.
 struct Local(Arc<ScriptedIngester>);
@@ -41,16 +43,27 @@ impl Ingester for Local {
     }
 }
 
-/// A channel to a server of `routes`.
-async fn served(routes: Routes) -> Channel {
+/// The address of a server of `routes` that belongs to a cluster, or to none.
+async fn served(routes: Routes, server: ClusterId) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpIncoming::from(listener)));
-    Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy()
+    let address = listener.local_addr().unwrap().to_string();
+    let serve = Server::builder().layer(server.guard()).add_routes(routes);
+    tokio::spawn(serve.serve_with_incoming(TcpIncoming::from(listener)));
+    address
+}
+
+/// A client of one cluster in front of a server of another, or of none.
+async fn between(inner: Arc<ScriptedIngester>, client: ClusterId, server: ClusterId) -> IngesterClient {
+    let address = served(ingester_server(inner), server).await;
+    IngesterClient::connect(&Connector::default().of_cluster(client), &address).unwrap()
+}
+
+fn cluster(name: &str) -> ClusterId {
+    ClusterId::new(name).unwrap()
 }
 
 async fn over_grpc(inner: Arc<ScriptedIngester>) -> IngesterClient {
-    IngesterClient::new(served(ingester_server(inner)).await)
+    between(inner, cluster("one"), cluster("one")).await
 }
 
 #[tokio::test]
@@ -65,12 +78,20 @@ async fn a_client_is_an_ingester() {
 
 #[tokio::test]
 async fn a_client_is_an_index() {
-    check_index(async |script| IndexClient::new(served(index_server(script)).await)).await;
+    let client = async |script| {
+        let address = served(index_server(script), ClusterId::default()).await;
+        IndexClient::connect(&Connector::default(), &address).unwrap()
+    };
+    check_index(client).await;
 }
 
 #[tokio::test]
 async fn a_client_is_a_delete_service() {
-    check_deletes(async |script| DeletesClient::new(served(deletes_server(script)).await)).await;
+    let client = async |script| {
+        let address = served(deletes_server(script), ClusterId::default()).await;
+        DeletesClient::connect(&Connector::default(), &address).unwrap()
+    };
+    check_deletes(client).await;
 }
 
 #[tokio::test]
@@ -78,7 +99,31 @@ async fn an_ingester_that_is_not_there_is_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let client = IngesterClient::new(Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy());
+    let client = IngesterClient::connect(&Connector::default(), &address.to_string()).unwrap();
     let tenant = TenantId::parse("a").unwrap();
     assert_eq!(client.push(&tenant, Batch::default()).await.unwrap_err().kind, Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_call_of_another_cluster_is_refused_and_both_are_named() {
+    let none = ClusterId::default();
+    for (client, server, refused) in [
+        (cluster("one"), cluster("one"), false),
+        (cluster("one"), cluster("two"), true),
+        (none.clone(), cluster("two"), false),
+        (cluster("one"), none, false),
+    ] {
+        let script = Arc::new(ScriptedIngester::default());
+        let client = between(script.clone(), client, server).await;
+        let answer = client.push(&TenantId::parse("a").unwrap(), Batch::default()).await;
+        assert_eq!(script.pushed.lock().unwrap().len(), usize::from(!refused), "what is refused arrives nowhere");
+        match answer {
+            Ok(_) => assert!(!refused),
+            Err(error) => {
+                assert_eq!(error.kind, Kind::Unavailable);
+                assert!(refused && error.message.contains("\"two\" and was called by one of \"one\""), "{error:?}");
+            }
+        }
+    }
+    assert_eq!(ClusterId::new("line\nbreak").err().map(|e| e.kind), Some(Kind::Invalid));
 }

@@ -1,7 +1,9 @@
-//! A listener: HTTP/1.1 and HTTP/2 without TLS on one port, with a bound on connections, on waiting and on stopping.
+//! A listener: HTTP/1.1 and HTTP/2 on one port, with or without TLS, with a bound on connections, on waiting and on stopping.
 //! It must not know what is served.
 
-use crate::metrics::{Gauge, Metrics};
+use crate::metrics::{Counter, Family, Gauge, Metrics};
+use crate::reload::Reloaded;
+use crate::tls::ServerConfig;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
@@ -15,9 +17,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -64,11 +68,13 @@ impl Default for ListenLimits {
 pub struct Listener {
     tcp: TcpListener,
     limits: ListenLimits,
+    tls: Option<Reloaded<ServerConfig>>,
     connections: Gauge,
+    handshake_failures: Counter,
 }
 
 impl Listener {
-    /// `protocol` names the listener in `loki_tcp_connections`.
+    /// `protocol` names the listener in its metrics.
     pub async fn bind(
         address: SocketAddr,
         protocol: &'static str,
@@ -76,7 +82,13 @@ impl Listener {
         connections: &ConnectionGauges,
     ) -> std::io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
-        Ok(Listener { tcp, limits, connections: connections.of(protocol) })
+        let (connections, handshake_failures) = connections.of(protocol);
+        Ok(Listener { tcp, limits, tls: None, connections, handshake_failures })
+    }
+
+    /// With TLS, where there is a configuration; each connection takes the newest.
+    pub fn with_tls(self, tls: Option<Reloaded<ServerConfig>>) -> Self {
+        Listener { tls, ..self }
     }
 
     pub fn address(&self) -> std::io::Result<SocketAddr> {
@@ -101,11 +113,15 @@ impl Listener {
                     continue;
                 }
             };
-            let (router, limits, stop) = (router.clone(), self.limits.clone(), stop.clone());
-            let open = self.connections.clone();
+            let served = Served { peer, router: router.clone(), limits: self.limits.clone(), stop: stop.clone() };
+            let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.get()));
+            let (open, handshake_failures) = (self.connections.clone(), self.handshake_failures.clone());
             connections.spawn(async move {
                 open.inc();
-                serve_connection(stream, peer, router, limits, stop).await;
+                match tls {
+                    None => serve_plain(stream, served).await,
+                    Some(tls) => serve_tls(stream, tls, served, handshake_failures).await,
+                }
                 open.dec();
                 drop(slot);
             });
@@ -125,22 +141,53 @@ async fn accept(
     Ok((stream, peer, slot))
 }
 
-async fn serve_connection(
-    stream: TcpStream,
+/// Who is served what, how, and until when.
+struct Served {
     peer: SocketAddr,
     router: Router,
     limits: ListenLimits,
     stop: CancellationToken,
-) {
+}
+
+async fn serve_plain(stream: TcpStream, served: Served) {
     let first = tokio::select! {
-        () = stop.cancelled() => return,
-        first = tokio::time::timeout(limits.read_timeout, first_bytes(&stream)) => first,
+        () = served.stop.cancelled() => return,
+        first = tokio::time::timeout(served.limits.read_timeout, first_bytes(&stream)) => first,
     };
-    if !matches!(first, Ok(Ok(()))) {
-        return;
+    if matches!(first, Ok(Ok(()))) {
+        // Answers are written in one piece; waiting for the peer's acknowledgement would only add latency.
+        let _ = stream.set_nodelay(true);
+        serve(stream, auto::Builder::new(TokioExecutor::new()), served).await;
     }
-    // Answers are written in one piece; waiting for the peer's acknowledgement would only add latency.
+}
+
+async fn serve_tls(stream: TcpStream, tls: TlsAcceptor, served: Served, failures: Counter) {
     let _ = stream.set_nodelay(true);
+    let opened = tokio::select! {
+        () = served.stop.cancelled() => return,
+        opened = tokio::time::timeout(served.limits.read_timeout, tls.accept(stream)) => opened,
+    };
+    let stream = match opened {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            failures.inc();
+            return tracing::debug!(peer = %served.peer, %error, "a TLS handshake failed");
+        }
+        Err(_) => {
+            failures.inc();
+            return;
+        }
+    };
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    serve(stream, if http2 { builder.http2_only() } else { builder.http1_only() }, served).await;
+}
+
+async fn serve<S>(stream: S, mut builder: auto::Builder<TokioExecutor>, served: Served)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Served { peer, router, limits, stop } = served;
     let body_timeout = limits.body_must_flow.then_some(limits.read_timeout);
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -149,7 +196,6 @@ async fn serve_connection(
             None => Body::new(body),
         })
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
     builder
         .http2()
@@ -224,16 +270,24 @@ where
     }
 }
 
-/// `loki_tcp_connections` by protocol.
+/// `loki_tcp_connections` and failed handshakes by protocol.
 #[derive(Clone)]
-pub struct ConnectionGauges(crate::metrics::Family<Vec<(&'static str, &'static str)>, Gauge>);
+pub struct ConnectionGauges {
+    open: Family<Vec<(&'static str, &'static str)>, Gauge>,
+    handshake_failures: Family<Vec<(&'static str, &'static str)>, Counter>,
+}
 
 impl ConnectionGauges {
     pub fn new(metrics: &Metrics) -> Self {
-        ConnectionGauges(metrics.gauges("tcp_connections", "Current number of accepted TCP connections"))
+        ConnectionGauges {
+            open: metrics.gauges("tcp_connections", "Current number of accepted TCP connections"),
+            handshake_failures: metrics.counters("tls_handshake_failures", "TLS handshakes that failed"),
+        }
     }
-    fn of(&self, protocol: &'static str) -> Gauge {
-        self.0.get_or_create(&vec![("protocol", protocol)]).clone()
+
+    fn of(&self, protocol: &'static str) -> (Gauge, Counter) {
+        let labels = vec![("protocol", protocol)];
+        (self.open.get_or_create(&labels).clone(), self.handshake_failures.get_or_create(&labels).clone())
     }
 }
 

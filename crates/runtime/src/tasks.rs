@@ -10,13 +10,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+type Running = Arc<Mutex<BTreeMap<&'static str, usize>>>;
+
 /// A group of tasks; clones are the same group.
 #[derive(Clone)]
 pub struct Tasks {
     stop: CancellationToken,
     tracker: TaskTracker,
-    /// How many tasks of a name run.
-    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    /// How many tasks of a name run: of this group, and of the whole process.
+    running: Running,
+    all: Running,
     panics: Counter,
 }
 
@@ -27,6 +30,7 @@ impl Tasks {
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
             running: Arc::default(),
+            all: Arc::default(),
             panics: metrics.counter("panic", "The total number of panics"),
         }
     }
@@ -37,6 +41,7 @@ impl Tasks {
             stop: self.stop.child_token(),
             tracker: TaskTracker::new(),
             running: Arc::default(),
+            all: self.all.clone(),
             panics: self.panics.clone(),
         }
     }
@@ -46,8 +51,8 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (running, panics) = (self.running.clone(), self.panics.clone());
-        *running.lock().entry(name).or_default() += 1;
+        let (counts, panics) = ([self.running.clone(), self.all.clone()], self.panics.clone());
+        counts.iter().for_each(|running| *running.lock().entry(name).or_default() += 1);
         #[allow(clippy::disallowed_methods, reason = "the one place that spawns tasks of a process")]
         let inner = tokio::spawn(task);
         let watch = async move {
@@ -57,11 +62,18 @@ impl Tasks {
                 panics.inc();
                 tracing::error!(task = name, "task panicked");
             }
-            if let Some(count) = running.lock().get_mut(name) {
-                *count -= 1;
+            for running in counts {
+                if let Some(count) = running.lock().get_mut(name) {
+                    *count -= 1;
+                }
             }
         };
         self.tracker.spawn(watch);
+    }
+
+    /// How many tasks of each name run in this group, its parents and their children.
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        self.all.lock().clone()
     }
 
     /// Cancelled when the group should stop.
@@ -96,7 +108,9 @@ mod tests {
         let stopping = tasks.stopping();
         tasks.spawn("polite", async move { stopping.cancelled().await });
         tasks.spawn("broken", async { panic!("a bug") });
+        tasks.child().spawn("child", std::future::pending());
         tasks.spawn("stubborn", std::future::pending());
+        assert_eq!((tasks.counts()["child"], tasks.counts()["polite"]), (1, 1));
         assert_eq!(tasks.stop(Duration::from_millis(50)).await, ["stubborn"]);
         assert!(metrics.print_classic().contains("loki_panic_total 1"));
     }

@@ -9,6 +9,8 @@ use format::crc::crc32c;
 use format::schema::{Period, Schema};
 use model::{Error, Kind, Result, TenantId};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -18,6 +20,8 @@ use tokio::sync::Semaphore;
 
 /// The cache is one part so that a chunk may take any share of it; lookups are few beside what they fetch.
 const CACHE_SHARDS: usize = 1;
+/// Half a gigabyte of logs as zstd packs them. With 256 MiB a scan of a gigabyte took 6 % less CPU and 80 MiB more memory.
+const CACHE_BYTES_DEFAULT: u64 = 160 << 20;
 /// A usual chunk's object, for the cache's first table.
 const CHUNK_BYTES_USUAL: u64 = 512 << 10;
 
@@ -31,7 +35,7 @@ pub struct ChunkStoreSettings {
 
 impl Default for ChunkStoreSettings {
     fn default() -> Self {
-        ChunkStoreSettings { cache_bytes: 256 << 20, parallel_fetches_max: 150 }
+        ChunkStoreSettings { cache_bytes: CACHE_BYTES_DEFAULT, parallel_fetches_max: 150 }
     }
 }
 
@@ -43,6 +47,7 @@ pub struct ChunkMetrics {
     fetched_bytes: Counter,
     corrupt: Counter,
     stored: Counter,
+    cached_bytes: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 impl ChunkMetrics {
@@ -61,7 +66,14 @@ impl ChunkMetrics {
             metrics.corrupt.clone(),
         );
         registry.register("loki_chunk_store_stored_chunks", "Chunks put", metrics.stored.clone());
+        let help = "Bytes of what is kept in memory";
+        registry.register("loki_embeddedcache_memory_bytes", help, metrics.cached_bytes.clone());
+        metrics.cached(0);
         metrics
+    }
+
+    fn cached(&self, bytes: u64) {
+        self.cached_bytes.get_or_create(&[("cache", "chunks")]).set(bytes as i64);
     }
 }
 
@@ -152,10 +164,20 @@ impl ChunkStore {
                 self.fetch(objects, &key, tenant, chunk).await
             })
             .await;
-        if !fetched {
+        if fetched {
+            self.metrics.cached(self.cache.weight());
+        } else {
             self.metrics.cache_hits.inc();
         }
         answer
+    }
+
+    /// The chunk if it is in memory: what [`ChunkStore::get`] answers without waiting.
+    pub fn cached(&self, tenant: &TenantId, chunk: &ChunkRef) -> Option<Arc<Chunk>> {
+        let (period, _) = self.home(chunk).ok()?;
+        let found = self.cache.get(&chunk.key(tenant, period.schema))?;
+        self.metrics.cache_hits.inc();
+        Some(found)
     }
 
     /// Removes the chunk; one that is not there counts as removed.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 use storage::objects::{
-    Bucket, FilesystemSettings, Limited, Metered, ObjectMetrics, ObjectSettings, Objects, Place, Spread, open,
+    Bucket, FilesystemSettings, Limited, Metered, ObjectMetrics, ObjectSettings, Objects, Place, Spread, StoreKind,
+    open,
 };
 use storage::testing::{Faults, Faulty, bucket_contract};
 
@@ -26,7 +27,7 @@ async fn a_directory_keeps_the_contract() {
 async fn decorators_keep_the_contract() {
     let metrics = ObjectMetrics::register(&mut Default::default());
     bucket_contract(&decorated(|inner| Arc::new(Limited::new(inner, 1)))).await;
-    bucket_contract(&decorated(|inner| Arc::new(Metered::new(inner, "m", metrics)))).await;
+    bucket_contract(&decorated(|inner| Arc::new(Metered::new(inner, "m", StoreKind::Local, metrics)))).await;
     bucket_contract(&decorated(|inner| Arc::new(Faulty::new(inner, Faults::default())))).await;
 }
 

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use model::Kind;
+use runtime::settings::Secret;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use storage::objects::{Backoff, ObjectSettings, Objects, Place, S3Settings, Secret, open};
+use storage::objects::{Backoff, ObjectSettings, Objects, Place, S3Settings, open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -57,7 +58,7 @@ fn answer(status: &str, body: &str) -> String {
 
 fn objects(port: u16) -> Objects {
     let settings = S3Settings {
-        s3: Secret(format!("s3://AKIA:hunter2@127.0.0.1:{port}/chunks")),
+        s3: Secret::new(format!("s3://AKIA:hunter2@127.0.0.1:{port}/chunks")),
         s3forcepathstyle: true,
         backoff_config: Backoff {
             min_period: Duration::from_millis(1),

@@ -2,14 +2,14 @@
 //! the word of a number that was not checked against the bytes that are there.
 
 use super::table::{BlockMeta, CRC_BYTES, Sections, VERSION_METADATA, checked, sections};
-use super::{BLOCK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MAX, SYMBOLS_BYTES_MAX, frame, header};
+use super::{BLOCK_RAW_BYTES_MAX, SYMBOLS_BYTES_MAX, frame, header};
 use crate::crc::crc32c;
 use crate::{ChunkRef, Codec};
 use bytes::Bytes;
 use model::varint::{bytes, uvarint};
-use model::{Error, Fingerprint, Labels, Layout, RawBlock, Result, Symbols, TenantId, TimeRange};
+use model::{Error, Fingerprint, Labels, Layout, RawBlock, Result, Symbols, TenantId};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An opened chunk: its identity, its symbols and where its blocks are. Blocks stay compressed until asked for.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Chunk {
     /// Empty before version 4.
     pub symbols: Arc<Symbols>,
     metas: Vec<BlockMeta>,
+    /// Where each block was found to lie when its checksum was compared.
+    verified: Vec<OnceLock<Range<usize>>>,
     data: Bytes,
     /// Where blocks may lie in `data`.
     area: Range<usize>,
@@ -63,6 +65,7 @@ impl Chunk {
             codec,
             version,
             symbols: Arc::new(symbols),
+            verified: metas.iter().map(|_| OnceLock::new()).collect(),
             metas,
             data,
             area: blocks,
@@ -104,11 +107,17 @@ impl Chunk {
             + self.symbols.text_bytes()
             + 4 * self.symbols.len()
             + size_of_val(self.metas.as_slice())
+            + size_of_val(self.verified.as_slice())
             + size_of::<Chunk>()
     }
 
     /// Verifies and decompresses block `i`.
     pub fn block(&self, i: usize) -> Result<RawBlock> {
+        self.block_into(i, Vec::new())
+    }
+
+    /// The same in the memory of `reused`, where decompression needs any.
+    pub fn block_into(&self, i: usize, reused: Vec<u8>) -> Result<RawBlock> {
         let meta = self
             .metas
             .get(i)
@@ -117,40 +126,25 @@ impl Chunk {
         let data = match self.codec {
             Codec::None if payload.len() <= BLOCK_RAW_BYTES_MAX => self.data.slice_ref(payload),
             codec => {
-                let raw = codec.decompress(payload, size_hint(meta, payload.len()), BLOCK_RAW_BYTES_MAX);
+                let hint = size_hint(meta, payload.len());
+                let raw = codec.decompress_into(payload, hint, BLOCK_RAW_BYTES_MAX, reused);
                 raw.map_err(|e| e.context(format!("block {i}")))?.into()
             }
         };
         Ok(RawBlock { data, layout: self.layout(), symbols: self.symbols.clone() })
     }
 
-    /// The blocks that may hold entries of `range`, decompressed into one run, and the errors of those left out.
-    pub fn raw(&self, range: &TimeRange) -> (RawBlock, Vec<Error>) {
-        let (mut data, mut errors) = (Bytes::new(), Vec::new());
-        let mut joined = Vec::new();
-        for (i, meta) in self.metas.iter().enumerate() {
-            if !range.overlaps(meta.min_ts_ns, meta.max_ts_ns) {
-                continue;
-            }
-            match self.block(i) {
-                Err(e) => errors.push(e),
-                Ok(block) if data.len() + joined.len() + block.data.len() > CHUNK_RAW_BYTES_MAX => {
-                    errors.push(Error::corrupt(format!("block {i}: the chunk exceeds {CHUNK_RAW_BYTES_MAX} bytes")));
-                }
-                Ok(block) if data.is_empty() && joined.is_empty() => data = block.data,
-                Ok(block) => {
-                    joined.extend_from_slice(&std::mem::take(&mut data));
-                    joined.extend_from_slice(&block.data);
-                }
-            }
-        }
-        let data = if joined.is_empty() { data } else { joined.into() };
-        (RawBlock { data, layout: self.layout(), symbols: self.symbols.clone() }, errors)
-    }
-
-    /// The compressed bytes of block `i`. When the checksum at the stated place differs, the block is looked for where
+    /// The compressed bytes of block `i`, their checksum compared the first time. When the checksum at the stated place differs, the block is looked for where
     /// the one before it ends: Loki does so because some old writers stated wrong offsets.
     pub fn payload(&self, i: usize) -> Result<&[u8]> {
+        if let Some(range) = self.verified[i].get() {
+            return Ok(&self.data[range.clone()]);
+        }
+        let range = self.verify_block(i)?;
+        Ok(&self.data[self.verified[i].get_or_init(|| range).clone()])
+    }
+
+    fn verify_block(&self, i: usize) -> Result<Range<usize>> {
         let implied = match i.checked_sub(1) {
             None => self.area.start as u64,
             Some(previous) => {
@@ -165,7 +159,7 @@ impl Chunk {
             if start < self.area.start || end.checked_add(CRC_BYTES)? > self.area.end {
                 return None;
             }
-            checked(&self.data, &(start..end))
+            checked(&self.data, &(start..end)).map(|_| start..end)
         };
         at(meta.offset)
             .or_else(|| at(implied))

@@ -26,7 +26,8 @@ pub const CODEC_DEFAULT: Codec = Codec::Zstd;
 /// The most bytes of one decompressed block. Loki cuts blocks at 256 KiB of lines by default and a line may be larger
 /// than a block; a block that claims more than this is damaged or hostile.
 pub const BLOCK_RAW_BYTES_MAX: usize = 64 << 20;
-/// The most bytes that the blocks of one chunk give together: 40 times what Loki packs into one by default.
+/// The most bytes that the blocks of one chunk should give together: 40 times what Loki packs into one by default. Readers
+/// hold a block at a time, so this binds writers only.
 pub const CHUNK_RAW_BYTES_MAX: usize = 256 << 20;
 /// The most bytes of a chunk's decompressed symbols; they count towards Loki's chunk target of 1.5 MiB.
 pub const SYMBOLS_BYTES_MAX: usize = 64 << 20;

@@ -84,7 +84,18 @@ impl Codec {
     /// The raw bytes of `payload`, at most `limit_bytes`: more is an error before they are made. `size_hint` is the
     /// expected number of bytes; a wrong one costs time, not correctness.
     pub fn decompress(self, payload: &[u8], size_hint: usize, limit_bytes: usize) -> Result<Vec<u8>> {
-        let mut out = Output::new(size_hint, limit_bytes);
+        self.decompress_into(payload, size_hint, limit_bytes, Vec::new())
+    }
+
+    /// The same in the memory of `reused`, whose bytes are forgotten.
+    pub fn decompress_into(
+        self,
+        payload: &[u8],
+        size_hint: usize,
+        limit_bytes: usize,
+        reused: Vec<u8>,
+    ) -> Result<Vec<u8>> {
+        let mut out = Output::reusing(reused, size_hint, limit_bytes);
         match self {
             Codec::None => out.extend(payload)?,
             Codec::Gzip => deflate::gunzip(payload, &mut out)?,
@@ -108,7 +119,17 @@ const GROWTH_BYTES_MIN: usize = 4 << 10;
 
 impl Output {
     pub(crate) fn new(size_hint: usize, limit_bytes: usize) -> Self {
-        Output { bytes: Vec::with_capacity(size_hint.min(limit_bytes)), limit_bytes }
+        Self::reusing(Vec::new(), size_hint, limit_bytes)
+    }
+
+    /// In the memory of `bytes`, unless it is more than the limit: codecs fill what capacity there is.
+    fn reusing(mut bytes: Vec<u8>, size_hint: usize, limit_bytes: usize) -> Self {
+        if bytes.capacity() > limit_bytes {
+            bytes = Vec::new();
+        }
+        bytes.clear();
+        bytes.reserve_exact(size_hint.min(limit_bytes));
+        Output { bytes, limit_bytes }
     }
 
     /// How many more bytes fit under the limit.
@@ -171,10 +192,12 @@ mod tests {
                         raw.len()
                     );
                 }
-                assert!(
-                    codec.decompress(&packed, raw.len(), raw.len()).unwrap() == raw,
-                    "{codec:?}: exactly the limit"
-                );
+                for reused in [Vec::new(), vec![1; raw.len() / 2], vec![1; raw.len() + 100]] {
+                    assert!(
+                        codec.decompress_into(&packed, raw.len(), raw.len(), reused).unwrap() == raw,
+                        "{codec:?}: exactly the limit, in memory of any size"
+                    );
+                }
             }
         }
     }

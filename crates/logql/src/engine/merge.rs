@@ -1,11 +1,11 @@
-//! Blocks of one stream that overlap in time, as one sequence in which no entry occurs twice. Blocks are loaded when the
-//! sequence reaches them and let go when it has passed them. It must not know what the entries are for.
+//! Blocks of one stream that overlap in time, as one sequence in which no entry occurs twice. Their frames are loaded when
+//! the sequence reaches them and let go when it has passed them. It must not know what the entries are for.
 
-use super::scan::{Reading, Tally, walk_block};
-use crate::source::Block;
+use super::scan::{Reading, Tally, walk_frame};
+use crate::source::{Block, Frames};
 use foldhash::fast::FixedState;
 use model::{Direction, EntryRef, Labels, RawBlock, Result};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
@@ -35,18 +35,9 @@ pub(crate) fn ordered(
     visit: &mut impl FnMut(&mut Tally, EntryRef<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut merge = Merge::new(run, direction);
-    loop {
-        merge.open_reached(labels, reading, tally)?;
-        let Some(head) = merge.heads.pop() else { return Ok(()) };
-        let ties = merge.ties(head, tally);
-        for (cursor, offset) in ties {
-            let Some(entry) = merge.entry(cursor, offset) else { continue };
-            if visit(tally, entry)?.is_break() {
-                return Ok(());
-            }
-        }
-        merge.close_passed();
-    }
+    let outcome = merge.visit(labels, reading, tally, visit);
+    merge.close(tally);
+    outcome
 }
 
 /// The place in time order: smaller comes first in the direction.
@@ -57,8 +48,42 @@ fn rank(ts_ns: i64, direction: Direction) -> i64 {
     }
 }
 
-/// A loaded block and where the sequence is in it.
+/// What the sequence has not reached yet: a block to open, or a frame of an open one to load.
+struct Ahead {
+    /// Where the sequence meets it.
+    rank: i64,
+    /// Its block's place in the run.
+    block: usize,
+    frame: Option<(usize, Arc<dyn Frames>)>,
+}
+
+impl Ahead {
+    fn key(&self) -> (i64, usize, Option<usize>) {
+        (self.rank, self.block, self.frame.as_ref().map(|(frame, _)| *frame))
+    }
+}
+
+impl PartialEq for Ahead {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+impl Eq for Ahead {}
+impl PartialOrd for Ahead {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Ahead {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// A loaded frame and where the sequence is in it.
 struct Cursor {
+    block: usize,
+    frame: usize,
     raw: RawBlock,
     /// Time and offset of the entries that may match, in the direction's order.
     index: Vec<(i64, usize)>,
@@ -69,15 +94,23 @@ struct Cursor {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Head {
     rank: i64,
+    cursor: usize,
+}
+
+/// One of the entries of a time: the order among them is that of blocks, and inside a block as they are stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Tie {
     block: usize,
+    frame: usize,
+    offset: usize,
+    cursor: usize,
 }
 
 struct Merge<'a> {
     direction: Direction,
-    /// The blocks by the edge at which the sequence meets them, and their places in the run.
-    waiting: Vec<(i64, usize)>,
-    opened: usize,
     run: &'a [Arc<dyn Block>],
+    ahead: BinaryHeap<Reverse<Ahead>>,
+    /// Frames between the first and the last of their entries; a place is used again once its frame is passed.
     cursors: Vec<Option<Cursor>>,
     heads: BinaryHeap<Reverse<Head>>,
     passed: Vec<usize>,
@@ -89,103 +122,171 @@ impl<'a> Merge<'a> {
             ((min_ns, _), Direction::Forward) => rank(min_ns, direction),
             ((_, max_ns), Direction::Backward) => rank(max_ns, direction),
         };
-        let mut waiting: Vec<(i64, usize)> = run.iter().enumerate().map(|(i, b)| (edge(b), i)).collect();
-        waiting.sort_unstable();
-        let cursors = run.iter().map(|_| None).collect();
-        Merge { direction, waiting, opened: 0, run, cursors, heads: BinaryHeap::new(), passed: Vec::new() }
+        let ahead = run.iter().enumerate().map(|(i, b)| Reverse(Ahead { rank: edge(b), block: i, frame: None }));
+        let (ahead, cursors, heads, passed) = (ahead.collect(), Vec::new(), BinaryHeap::new(), Vec::new());
+        Merge { direction, run, ahead, cursors, heads, passed }
     }
 
-    /// Loads every block that may hold an entry not later than the next one.
-    fn open_reached(&mut self, labels: &Labels, reading: &Reading<'_>, tally: &mut Tally) -> Result<()> {
-        while let Some((edge, block)) = self.waiting.get(self.opened).copied() {
-            if self.heads.peek().is_some_and(|Reverse(head)| head.rank < edge) {
+    fn visit(
+        &mut self,
+        labels: &Labels,
+        reading: &Reading<'_>,
+        tally: &mut Tally,
+        visit: &mut impl FnMut(&mut Tally, EntryRef<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut ties = Vec::new();
+        loop {
+            self.reach(labels, reading, tally)?;
+            if !self.take_ties(&mut ties, tally) {
+                return Ok(());
+            }
+            for tie in &ties {
+                let Some(entry) = self.entry(tie) else { continue };
+                if visit(tally, entry)?.is_break() {
+                    return Ok(());
+                }
+            }
+            self.close_passed(tally);
+        }
+    }
+
+    /// Opens every block and loads every frame that may hold an entry not later than the next one.
+    fn reach(&mut self, labels: &Labels, reading: &Reading<'_>, tally: &mut Tally) -> Result<()> {
+        while let Some(Reverse(ahead)) = self.ahead.peek() {
+            if self.heads.peek().is_some_and(|Reverse(head)| head.rank < ahead.rank) {
                 break;
             }
-            self.opened += 1;
-            let Some(raw) = tally.load(self.run[block].as_ref(), reading.limits)? else { continue };
-            let mut index = Vec::new();
-            walk_block(&raw, labels, reading, tally, |_, offset, entry| {
-                index.push((entry.ts_ns, offset));
-                Ok(())
-            })?;
-            if self.direction == Direction::Backward {
-                index.reverse();
-            }
-            if let Some((ts_ns, _)) = index.first() {
-                self.heads.push(Reverse(Head { rank: rank(*ts_ns, self.direction), block }));
-                self.cursors[block] = Some(Cursor { raw, index, next: 0 });
+            let Some(Reverse(Ahead { block, frame, .. })) = self.ahead.pop() else { break };
+            match frame {
+                None => self.open(block, reading, tally)?,
+                Some((frame, frames)) => {
+                    let Some(raw) = tally.load(frames.as_ref(), frame, reading.limits)? else { continue };
+                    self.start(block, frame, raw, labels, reading, tally)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// All entries of the head's time, in order and each once; their cursors move on.
-    fn ties(&mut self, Reverse(head): Reverse<Head>, tally: &mut Tally) -> Vec<(usize, usize)> {
-        let mut ties = self.advance(head);
-        let mut blocks = 1;
+    fn open(&mut self, block: usize, reading: &Reading<'_>, tally: &mut Tally) -> Result<()> {
+        let Some(frames) = tally.open(self.run[block].as_ref(), reading.limits)? else { return Ok(()) };
+        // A frame's stated start may be too late, but not by more than to the end of the frame before.
+        let (mut floor_ns, _) = self.run[block].bounds_ns();
+        for (frame, (min_ns, max_ns)) in frames.bounds_ns().into_iter().enumerate() {
+            let edge_ns = if self.direction == Direction::Forward { min_ns.min(floor_ns) } else { max_ns };
+            floor_ns = max_ns;
+            if reading.range.overlaps(min_ns, max_ns) {
+                let rank = rank(edge_ns, self.direction);
+                self.ahead.push(Reverse(Ahead { rank, block, frame: Some((frame, frames.clone())) }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a loaded frame among those that the sequence is in.
+    fn start(
+        &mut self,
+        block: usize,
+        frame: usize,
+        raw: RawBlock,
+        labels: &Labels,
+        reading: &Reading<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let mut index = Vec::new();
+        walk_frame(&raw, labels, reading, tally, |_, offset, entry| {
+            index.push((entry.ts_ns, offset));
+            Ok(())
+        })?;
+        if self.direction == Direction::Backward {
+            index.reverse();
+        }
+        let Some((ts_ns, _)) = index.first().copied() else {
+            tally.release(raw);
+            return Ok(());
+        };
+        let cursor = self.cursors.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.cursors.push(None);
+            self.cursors.len() - 1
+        });
+        self.heads.push(Reverse(Head { rank: rank(ts_ns, self.direction), cursor }));
+        self.cursors[cursor] = Some(Cursor { block, frame, raw, index, next: 0 });
+        Ok(())
+    }
+
+    /// All entries of the next time, in order and each once; their cursors move on. `false` at the end.
+    fn take_ties(&mut self, ties: &mut Vec<Tie>, tally: &mut Tally) -> bool {
+        ties.clear();
+        let Some(Reverse(head)) = self.heads.pop() else { return false };
+        self.advance(head, ties);
+        let mut cursors = 1;
         while let Some(Reverse(other)) = self.heads.peek().copied()
             && other.rank == head.rank
         {
             self.heads.pop();
-            ties.extend(self.advance(other));
-            blocks += 1;
+            self.advance(other, ties);
+            cursors += 1;
         }
-        if blocks > 1 {
+        if cursors > 1 {
             // Oldest block first, so that the copy which stays does not depend on the direction.
             ties.sort_unstable();
-            tally.stats.duplicates += self.drop_copies(&mut ties);
+            tally.stats.duplicates += self.drop_copies(ties);
             if self.direction == Direction::Backward {
                 ties.reverse();
             }
         }
-        ties
+        true
     }
 
     /// Takes a cursor's entries of the head's time and puts its next entry among the heads.
-    fn advance(&mut self, head: Head) -> Vec<(usize, usize)> {
+    fn advance(&mut self, head: Head, ties: &mut Vec<Tie>) {
         let direction = self.direction;
-        let Some(cursor) = &mut self.cursors[head.block] else { return Vec::new() };
-        let rest = &cursor.index[cursor.next..];
-        let same = rest.iter().take_while(|(ts_ns, _)| rank(*ts_ns, direction) == head.rank);
-        let taken: Vec<(usize, usize)> = same.map(|(_, offset)| (head.block, *offset)).collect();
-        cursor.next += taken.len();
+        let Some(cursor) = &mut self.cursors[head.cursor] else { return };
+        let (block, frame) = (cursor.block, cursor.frame);
+        let same = cursor.index[cursor.next..].iter().take_while(|(ts_ns, _)| rank(*ts_ns, direction) == head.rank);
+        let before = ties.len();
+        ties.extend(same.map(|(_, offset)| Tie { block, frame, offset: *offset, cursor: head.cursor }));
+        cursor.next += ties.len() - before;
         match cursor.index.get(cursor.next) {
-            Some((ts_ns, _)) => self.heads.push(Reverse(Head { rank: rank(*ts_ns, direction), block: head.block })),
-            None => self.passed.push(head.block),
+            Some((ts_ns, _)) => self.heads.push(Reverse(Head { rank: rank(*ts_ns, direction), cursor: head.cursor })),
+            None => self.passed.push(head.cursor),
         }
-        taken
     }
 
     /// Removes entries that another, earlier block has too; answers how many. Lines are compared by hash first, so that
     /// many entries of one time cost no more each than few.
-    fn drop_copies(&self, ties: &mut Vec<(usize, usize)>) -> u64 {
+    fn drop_copies(&self, ties: &mut Vec<Tie>) -> u64 {
         let before = ties.len();
         let hasher = FixedState::default();
-        let mut kept: Vec<(usize, usize)> = Vec::with_capacity(before);
-        let mut by_line: HashMap<u64, Vec<(usize, usize)>, FixedState> = HashMap::default();
-        for tie in ties.iter() {
-            let Some(entry) = self.entry(tie.0, tie.1) else { continue };
+        let mut by_line: HashMap<u64, Vec<Tie>, FixedState> = HashMap::default();
+        ties.retain(|tie| {
+            let Some(entry) = self.entry(tie) else { return false };
             let alike = by_line.entry(hasher.hash_one(entry.line)).or_default();
-            let copy = alike
+            let is_copy = alike
                 .iter()
-                .filter(|k| k.0 != tie.0)
-                .any(|k| self.entry(k.0, k.1).is_some_and(|k| k.line == entry.line && k.metadata == entry.metadata));
-            if !copy {
+                .filter(|k| k.block != tie.block)
+                .any(|k| self.entry(k).is_some_and(|k| k.line == entry.line && k.metadata == entry.metadata));
+            if !is_copy {
                 alike.push(*tie);
-                kept.push(*tie);
             }
-        }
-        *ties = kept;
+            !is_copy
+        });
         (before - ties.len()) as u64
     }
 
-    fn entry(&self, block: usize, offset: usize) -> Option<EntryRef<'_>> {
-        self.cursors[block].as_ref()?.raw.entries_from(offset).try_next().ok()?
+    fn entry(&self, tie: &Tie) -> Option<EntryRef<'_>> {
+        self.cursors[tie.cursor].as_ref()?.raw.entries_from(tie.offset).try_next().ok()?
     }
 
-    fn close_passed(&mut self) {
-        for block in self.passed.drain(..) {
-            self.cursors[block] = None;
+    fn close_passed(&mut self, tally: &mut Tally) {
+        for cursor in self.passed.drain(..) {
+            if let Some(cursor) = self.cursors[cursor].take() {
+                tally.release(cursor.raw);
+            }
         }
+    }
+
+    fn close(self, tally: &mut Tally) {
+        self.cursors.into_iter().flatten().for_each(|cursor| tally.release(cursor.raw));
     }
 }

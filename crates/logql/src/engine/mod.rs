@@ -6,6 +6,7 @@ mod eval;
 mod grid;
 mod limits;
 mod logs;
+mod memory;
 mod merge;
 mod range;
 mod scan;

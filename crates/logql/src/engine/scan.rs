@@ -1,10 +1,11 @@
 //! The way of entries from blocks to an evaluation: streams are pulled and cut into parts by several threads, blocks
-//! loaded, searched as a whole and walked. It must not know what is computed from the entries.
+//! opened, their frames searched as a whole and walked. It must not know what is computed from the entries.
 
 use super::limits::EngineLimits;
+use super::memory::FrameMemory;
 use super::merge;
 use crate::pipeline::Prefilter;
-use crate::source::{Block, StreamBlocks, Streams};
+use crate::source::{Block, Frames, StreamBlocks, Streams};
 use model::{EntryRef, Error, Fingerprint, Kind, Labels, RawBlock, Result, TimeRange};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -21,9 +22,9 @@ const WARNINGS_MAX: usize = 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScanStats {
     pub streams: u64,
-    /// Blocks loaded.
+    /// Frames of blocks loaded.
     pub blocks: u64,
-    /// Blocks that were loaded and could be left unsplit, since the search found nothing in them.
+    /// Frames that were loaded and could be left unsplit, since the search found nothing in them.
     pub blocks_without_match: u64,
     pub decompressed_bytes: u64,
     /// Entries in the time range that were walked.
@@ -48,10 +49,11 @@ impl ScanStats {
     }
 }
 
-/// One thread's account of its reading.
+/// One thread's account of its reading, and what it reads into.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub stats: ScanStats,
+    memory: FrameMemory,
     warnings: BTreeSet<String>,
     warnings_left_out: u64,
 }
@@ -77,15 +79,30 @@ impl Tally {
         self.warnings.into_iter().chain(more).collect()
     }
 
-    /// Loads a block; one that is gone or does not verify is `None` and a warning.
-    pub fn load(&mut self, block: &dyn Block, limits: &EngineLimits) -> Result<Option<RawBlock>> {
+    /// Opens a block; one that is gone or does not verify is `None` and a warning.
+    pub fn open(&mut self, block: &dyn Block, limits: &EngineLimits) -> Result<Option<Arc<dyn Frames>>> {
         limits.check_stop()?;
-        match block.load() {
-            Ok(raw) => {
-                self.stats.blocks += 1;
-                self.stats.decompressed_bytes += raw.data.len() as u64;
-                Ok(Some(raw))
-            }
+        self.skip_unreadable(block.open())
+    }
+
+    /// Loads a frame of an opened block, likewise. It is to be given to [`Tally::release`] when it has been read.
+    pub fn load(&mut self, frames: &dyn Frames, frame: usize, limits: &EngineLimits) -> Result<Option<RawBlock>> {
+        limits.check_stop()?;
+        let loaded = frames.load(frame, self.memory.take());
+        let Some(raw) = self.skip_unreadable(loaded)? else { return Ok(None) };
+        self.stats.blocks += 1;
+        self.stats.decompressed_bytes += raw.data.len() as u64;
+        self.memory.hold(&raw, limits)?;
+        Ok(Some(raw))
+    }
+
+    pub fn release(&mut self, raw: RawBlock) {
+        self.memory.release(raw);
+    }
+
+    fn skip_unreadable<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
             Err(error) if matches!(error.kind, Kind::Corrupt | Kind::NotFound) => {
                 self.warn(error.message);
                 Ok(None)
@@ -290,13 +307,21 @@ pub(crate) fn walk_run(
     let [block] = run else {
         return merge::forward(run, labels, reading, tally, visit);
     };
-    let Some(raw) = tally.load(block.as_ref(), reading.limits)? else { return Ok(()) };
-    walk_block(&raw, labels, reading, tally, |tally, _, entry| visit(tally, entry))
+    let Some(frames) = tally.open(block.as_ref(), reading.limits)? else { return Ok(()) };
+    for (frame, (min_ns, max_ns)) in frames.bounds_ns().into_iter().enumerate() {
+        if !reading.range.overlaps(min_ns, max_ns) {
+            continue;
+        }
+        let Some(raw) = tally.load(frames.as_ref(), frame, reading.limits)? else { continue };
+        walk_frame(&raw, labels, reading, tally, |tally, _, entry| visit(tally, entry))?;
+        tally.release(raw);
+    }
+    Ok(())
 }
 
-/// Visits the entries of a block that lie in the range and may match, with their offsets. The whole block is searched
+/// Visits the entries of a frame that lie in the range and may match, with their offsets. The whole frame is searched
 /// first: where the search finds nothing, entries are stepped over by their length prefixes only.
-pub(crate) fn walk_block(
+pub(crate) fn walk_frame(
     raw: &RawBlock,
     labels: &Labels,
     reading: &Reading<'_>,

@@ -6,6 +6,7 @@ use super::json::{JSON_ERROR, push_value};
 use super::json_scan::{self, Kind, Value};
 use super::labels::{Category, WorkingLabels};
 use super::names::NameId;
+use super::words;
 use crate::ast::Extraction;
 use crate::check::expressions::{Step, parse_json_path};
 use model::{Error, Result};
@@ -52,8 +53,8 @@ impl JsonPaths {
             labels.set_error(JSON_ERROR, "");
             return;
         }
-        scratch.found.clear();
         scratch.found.resize(self.paths.len(), false);
+        scratch.found.fill(false);
         scratch.keys.clear();
         scratch.unescaped.clear();
         Walk { paths: self, line, labels, scratch }.run();
@@ -120,11 +121,19 @@ impl Walk<'_, '_> {
         self.scratch.keys.resize(level, KeySpan::default());
         self.scratch.keys[level - 1] = span;
         for i in 0..self.paths.paths.len() {
-            if self.paths.paths[i].len() == level && !self.scratch.found[i] && self.is_open(i, level) {
+            if self.ends_in(i, level, span) && !self.scratch.found[i] && self.is_open(i, level) {
                 self.take(i, next + 1);
             }
         }
         if self.scratch.found.iter().all(|f| *f) { None } else { Some(next + 1) }
+    }
+
+    /// Whether path `i` has so many steps, the last of them the key `span`: what rules out most paths.
+    #[inline]
+    fn ends_in(&self, i: usize, level: usize, span: KeySpan) -> bool {
+        let path = &self.paths.paths[i];
+        path.len() == level
+            && matches!(path.last(), Some(Step::Field(key)) if words::is_same(key.as_bytes(), self.key(span)))
     }
 
     /// Whether the first `levels` steps of path `i` are the keys that are open.

@@ -1,7 +1,7 @@
 //! Walking JSON text without building values, as leniently as Loki's scanner does: values are slices of the line, what
 //! is not looked at is not checked, and text after the document is ignored. It must not know labels.
 
-use memchr::memchr2;
+use super::words;
 
 /// How deep objects may nest before a line counts as malformed: walking them recurses.
 pub const OBJECT_DEPTH_MAX: usize = 256;
@@ -62,7 +62,7 @@ pub fn string_end(data: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut i = at;
     let mut escaped = false;
     loop {
-        i += memchr2(b'"', b'\\', data.get(i..)?)?;
+        i = words::quote_or_backslash(data, i)?;
         if data[i] == b'"' {
             return Some((i + 1, escaped));
         }
@@ -144,10 +144,17 @@ pub fn unescape(text: &[u8], out: &mut String) -> bool {
 
 /// Appends bytes that should be UTF-8; what is not, and U+FFFD itself, is left out, as Loki does.
 pub fn push_text(text: &[u8], out: &mut String) {
-    match std::str::from_utf8(text) {
-        Ok(text) if !text.contains('\u{fffd}') => out.push_str(text),
-        _ => out.extend(String::from_utf8_lossy(text).chars().filter(|c| *c != '\u{fffd}')),
+    match clean_text(text) {
+        Some(text) => out.push_str(text),
+        None => out.extend(String::from_utf8_lossy(text).chars().filter(|c| *c != '\u{fffd}')),
     }
+}
+
+/// Bytes that are UTF-8 without U+FFFD.
+#[inline]
+pub fn clean_text(text: &[u8]) -> Option<&str> {
+    let is_ascii = text.is_ascii();
+    std::str::from_utf8(text).ok().filter(|text| is_ascii || !text.contains('\u{fffd}'))
 }
 
 /// The character of the escape at the front of `text`, if it is one that can be shown, and the length of the escape.

@@ -79,6 +79,8 @@ pub struct WorkingLabels<'p> {
     text: String,
     /// Names that parsers have extracted from this line, in order: the first value of a name stays.
     extracted: Vec<NameId>,
+    /// The names of the metadata of the line before: mostly those of the next.
+    metadata_names: Vec<NameId>,
     unwrapped: Option<NameId>,
     generation: u64,
 }
@@ -97,6 +99,7 @@ impl<'p> WorkingLabels<'p> {
             frozen: State::default(),
             text: String::new(),
             extracted: Vec::new(),
+            metadata_names: Vec::new(),
             unwrapped: None,
             generation: 0,
         };
@@ -108,6 +111,7 @@ impl<'p> WorkingLabels<'p> {
     pub fn switch(&mut self, base: &Labels) {
         self.generation += 1;
         self.names.clear();
+        self.metadata_names.clear();
         self.base = base.clone();
         self.base_names.clear();
         self.base_hashes.clear();
@@ -135,12 +139,16 @@ impl<'p> WorkingLabels<'p> {
             self.switch(&base);
         }
         self.clear();
-        for (name, value) in metadata.iter() {
+        for (i, (name, value)) in metadata.iter().enumerate() {
             match name {
                 ERROR => self.state.error = Some(self.store(value)),
                 ERROR_DETAILS => self.state.details = Some(self.store(value)),
                 _ => {
-                    let mut id = self.names.intern(name);
+                    let mut id = self.names.intern_expected(name, self.metadata_names.get(i).copied());
+                    match self.metadata_names.get_mut(i) {
+                        Some(known) => *known = id,
+                        None => self.metadata_names.push(id),
+                    }
                     if self.names.get(id).base.is_some() {
                         id = self.names.extracted(id);
                     }

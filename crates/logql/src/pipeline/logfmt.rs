@@ -4,6 +4,7 @@ use super::hints::Interest;
 use super::json_scan;
 use super::labels::{Category, Flow, WorkingLabels};
 use super::names::NameId;
+use super::words;
 use crate::ast::Extraction;
 use crate::check::expressions::parse_logfmt_key;
 use model::{Error, Result};
@@ -60,11 +61,11 @@ impl Logfmt {
                 }
                 continue;
             };
+            let Some(name) = labels.target(pair.key) else { continue };
             let value = pair.text(unquoted);
             if value.is_empty() && !self.keep_empty {
                 continue;
             }
-            let Some(name) = labels.target(pair.key) else { continue };
             let flow = labels.extract(name, value);
             if flow != Flow::Continue {
                 return flow;
@@ -117,7 +118,7 @@ impl Pair<'_> {
         if self.escaped {
             return unquoted;
         }
-        std::str::from_utf8(self.value).ok().filter(|v| !v.contains('\u{fffd}')).unwrap_or("")
+        json_scan::clean_text(self.value).unwrap_or("")
     }
 }
 
@@ -140,8 +141,7 @@ impl<'a> Decoder<'a> {
     fn next(&mut self, unquoted: &mut String) -> Option<Option<Pair<'a>>> {
         let line = self.line;
         let start = self.at + line[self.at..].iter().position(|b| *b > b' ')?;
-        let stop = line[start..].iter().position(|b| *b <= b' ' || matches!(b, b'=' | b'"'));
-        let end = stop.map_or(line.len(), |i| start + i);
+        let end = words::logfmt_end(line, start).unwrap_or(line.len());
         let key = &line[start..end];
         self.at = end;
         match line.get(end) {
@@ -159,8 +159,7 @@ impl<'a> Decoder<'a> {
 
     fn bare(&mut self, key: &'a [u8]) -> Option<Pair<'a>> {
         let start = self.at;
-        let stop = self.line[start..].iter().position(|b| *b <= b' ' || matches!(b, b'=' | b'"'));
-        self.at = stop.map_or(self.line.len(), |i| start + i);
+        self.at = words::logfmt_end(self.line, start).unwrap_or(self.line.len());
         match self.line.get(self.at) {
             Some(b @ (b'=' | b'"')) => self.broken(self.at, Broken::Unexpected(*b)),
             _ => Some(Pair { key, value: &self.line[start..self.at], escaped: false }),

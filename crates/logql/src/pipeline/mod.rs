@@ -26,6 +26,7 @@ pub mod stream;
 pub mod template;
 pub mod unpack;
 pub mod unwrap;
+mod words;
 
 pub use hints::Hints;
 pub use prefilter::Prefilter;

@@ -2,6 +2,7 @@
 //! It must not know values or lines.
 
 use super::hints::Interest;
+use super::words;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashTable;
@@ -32,9 +33,12 @@ pub struct Name {
     pub filter: Option<u32>,
 }
 
+/// A field as lines write it, and the label name that it gets.
 struct Key {
     raw: Box<[u8]>,
     name: Option<NameId>,
+    /// The key that came after it last.
+    next: usize,
 }
 
 pub struct Names<'p> {
@@ -42,7 +46,10 @@ pub struct Names<'p> {
     hasher: SeedableRandomState,
     list: Vec<Name>,
     by_text: HashTable<NameId>,
-    keys: HashTable<Key>,
+    keys: Vec<Key>,
+    by_raw: HashTable<usize>,
+    /// The key seen last. Lines of a stream have their fields in the same order, so the next one is mostly known.
+    latest: usize,
 }
 
 impl<'p> Names<'p> {
@@ -53,7 +60,9 @@ impl<'p> Names<'p> {
             hasher: content_hasher(),
             list: Vec::with_capacity(interest.names.len() + 16),
             by_text: HashTable::new(),
-            keys: HashTable::new(),
+            keys: Vec::new(),
+            by_raw: HashTable::new(),
+            latest: 0,
         };
         for name in &interest.names {
             names.intern(name);
@@ -65,6 +74,8 @@ impl<'p> Names<'p> {
         self.list.clear();
         self.by_text.clear();
         self.keys.clear();
+        self.by_raw.clear();
+        self.latest = 0;
         for name in &self.interest.names {
             self.intern(name);
         }
@@ -107,6 +118,15 @@ impl<'p> Names<'p> {
         id
     }
 
+    /// The same for a name that is probably `expected`.
+    #[inline]
+    pub fn intern_expected(&mut self, text: &str, expected: Option<NameId>) -> NameId {
+        match expected.filter(|id| words::is_same(self.get(*id).text.as_bytes(), text.as_bytes())) {
+            Some(id) => id,
+            None => self.intern(text),
+        }
+    }
+
     /// `name_extracted` for `name`.
     pub fn extracted(&mut self, id: NameId) -> NameId {
         if let Some(known) = self.list[id as usize].extracted {
@@ -121,15 +141,34 @@ impl<'p> Names<'p> {
     /// The label name that a field `raw` gets; `None` when nothing is left of it.
     #[inline]
     pub fn of_field(&mut self, raw: &[u8]) -> Option<NameId> {
-        let hash = self.hasher.hash_one(raw);
-        if let Some(key) = self.keys.find(hash, |key| *key.raw == *raw) {
+        let expected = self.keys.get(self.latest).map_or(0, |latest| latest.next);
+        if let Some(key) = self.keys.get(expected)
+            && words::is_same(&key.raw, raw)
+        {
+            self.latest = expected;
             return key.name;
+        }
+        let key = self.key(raw);
+        if let Some(latest) = self.keys.get_mut(self.latest) {
+            latest.next = key;
+        }
+        self.latest = key;
+        self.keys[key].name
+    }
+
+    /// The place of a key, a new one if need be.
+    fn key(&mut self, raw: &[u8]) -> usize {
+        let hash = self.hasher.hash_one(raw);
+        if let Some(known) = self.by_raw.find(hash, |key| *self.keys[*key].raw == *raw) {
+            return *known;
         }
         let text = sanitize(&String::from_utf8_lossy(raw));
         let name = (!text.is_empty()).then(|| self.intern(&text));
-        let hasher = &self.hasher;
-        self.keys.insert_unique(hash, Key { raw: raw.into(), name }, |key| hasher.hash_one(&*key.raw));
-        name
+        let new = self.keys.len();
+        self.keys.push(Key { raw: raw.into(), name, next: new });
+        let (keys, hasher) = (&self.keys, &self.hasher);
+        self.by_raw.insert_unique(hash, new, |key| hasher.hash_one(&*keys[*key].raw));
+        new
     }
 }
 

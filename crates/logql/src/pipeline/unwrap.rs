@@ -38,7 +38,8 @@ impl Unwrapper {
     /// line's labels from here on, but a `by` that names it still sees it.
     pub fn value(&self, pipeline: &mut StreamPipeline<'_>) -> Unwrapped {
         let labels = pipeline.working_labels();
-        let text = labels.get(&self.label).unwrap_or("");
+        let Some(id) = labels.find(&self.label) else { return Unwrapped::Skip };
+        let text = labels.get_id(id).unwrap_or("");
         if text.is_empty() {
             return Unwrapped::Skip;
         }
@@ -53,9 +54,7 @@ impl Unwrapper {
         if !self.filters.iter().all(|f| f.process(labels)) {
             return Unwrapped::Skip;
         }
-        if let Some(id) = labels.find(&self.label) {
-            labels.set_unwrapped(id);
-        }
+        labels.set_unwrapped(id);
         value.map_or(Unwrapped::Error, Unwrapped::Value)
     }
 }

@@ -1,5 +1,6 @@
 //! Floating-point numbers: Go's `strconv.ParseFloat` and `%v`.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Text after which a number is written with an exponent, as `%v` does: less than 1e-4, or 1e21 and more.
@@ -17,7 +18,8 @@ pub fn parse(text: &str) -> Result<f64, String> {
     if unsigned.contains('_') && !are_underscores_between_digits(unsigned, is_hex) {
         return failed("invalid syntax");
     }
-    let digits = unsigned.replace('_', "");
+    let digits: Cow<'_, str> =
+        if unsigned.contains('_') { unsigned.replace('_', "").into() } else { Cow::Borrowed(unsigned) };
     let magnitude = if is_hex {
         parse_hex(&digits[2..])
     } else if digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))

@@ -1,6 +1,6 @@
 //! A source in memory for the engine's tests and benches: blocks built from entries, or that fail to load.
 
-use logql::source::{Block, Selection, Source, StreamBlocks, Streams};
+use logql::source::{Block, Frames, Selection, Source, StreamBlocks, Streams};
 use model::{BlockBuilder, Error, Labels, Layout, RawBlock, Result, SymbolsBuilder};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,25 +11,40 @@ pub struct MemorySource {
 }
 
 pub struct MemoryBlock {
-    raw: RawBlock,
-    bounds_ns: (i64, i64),
+    frames: Arc<MemoryFrames>,
     entries: u64,
     failure: Option<Error>,
+}
+
+/// Frames and their bounds, and how often one was loaded.
+#[derive(Default)]
+struct MemoryFrames {
+    list: Vec<(RawBlock, (i64, i64))>,
     loads: AtomicU64,
+}
+
+impl Frames for MemoryFrames {
+    fn bounds_ns(&self) -> Vec<(i64, i64)> {
+        self.list.iter().map(|(_, bounds_ns)| *bounds_ns).collect()
+    }
+    fn load(&self, frame: usize, _: Vec<u8>) -> Result<RawBlock> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        Ok(self.list[frame].0.clone())
+    }
 }
 
 impl Block for MemoryBlock {
     fn bounds_ns(&self) -> (i64, i64) {
-        self.bounds_ns
+        let all = || self.frames.list.iter().map(|(_, bounds_ns)| bounds_ns);
+        (all().map(|b| b.0).min().unwrap_or(i64::MAX), all().map(|b| b.1).max().unwrap_or(i64::MIN))
     }
     fn entries(&self) -> u64 {
         self.entries
     }
-    fn load(&self) -> Result<RawBlock> {
-        self.loads.fetch_add(1, Ordering::Relaxed);
+    fn open(&self) -> Result<Arc<dyn Frames>> {
         match &self.failure {
             Some(error) => Err(error.clone()),
-            None => Ok(self.raw.clone()),
+            None => Ok(self.frames.clone()),
         }
     }
 }
@@ -40,34 +55,34 @@ pub type Entry<'a> = (i64, &'a str, &'a [(&'a str, &'a str)]);
 impl MemorySource {
     /// Adds a block to a stream; the entries must be in order.
     pub fn block<'a>(&mut self, labels: &str, entries: impl IntoIterator<Item = Entry<'a>>) -> &mut Self {
-        self.add(labels, entries, None)
+        self.add(labels, [frame(entries)], None)
+    }
+
+    /// Adds a block of several frames, each in order and not older than the one before.
+    #[allow(dead_code)]
+    pub fn framed_block(&mut self, labels: &str, frames: &[&[Entry<'_>]]) -> &mut Self {
+        self.add(labels, frames.iter().map(|entries| frame(entries.iter().copied())), None)
     }
 
     /// Adds a block that says it holds `entries` but does not load.
     #[allow(dead_code)]
     pub fn unreadable_block<'a>(&mut self, labels: &str, entries: &[Entry<'a>], failure: Error) -> &mut Self {
-        self.add(labels, entries.iter().copied(), Some(failure))
+        self.add(labels, [frame(entries.iter().copied())], Some(failure))
     }
 
-    fn add<'a>(
+    fn add(
         &mut self,
         labels: &str,
-        entries: impl IntoIterator<Item = Entry<'a>>,
+        frames: impl IntoIterator<Item = (RawBlock, (i64, i64), u64)>,
         failure: Option<Error>,
     ) -> &mut Self {
-        let mut symbols = SymbolsBuilder::default();
-        let mut builder = BlockBuilder::new(Layout::Metadata);
-        for (ts_ns, line, metadata) in entries {
-            builder.push(ts_ns, line.as_bytes(), metadata.iter().copied(), &mut symbols);
+        let (mut list, mut entries) = (Vec::new(), 0);
+        for (raw, bounds_ns, count) in frames {
+            list.push((raw, bounds_ns));
+            entries += count;
         }
-        assert!(!builder.unordered, "blocks are sorted");
-        let (bounds_ns, count) = ((builder.min_ts_ns, builder.max_ts_ns), builder.entries);
-        let raw = RawBlock {
-            data: builder.into_data().into(),
-            layout: Layout::Metadata,
-            symbols: Arc::new(symbols.finish()),
-        };
-        let block = Arc::new(MemoryBlock { raw, bounds_ns, entries: count, failure, loads: AtomicU64::new(0) });
+        let frames = Arc::new(MemoryFrames { list, loads: AtomicU64::new(0) });
+        let block = Arc::new(MemoryBlock { frames, entries, failure });
         let labels = Labels::parse(labels).expect("labels of a test");
         match self.streams.iter_mut().find(|(known, _)| *known == labels) {
             Some((_, blocks)) => blocks.push(block),
@@ -76,16 +91,34 @@ impl MemorySource {
         self
     }
 
-    /// How often blocks were loaded.
+    /// How often frames were loaded.
     #[allow(dead_code)]
     pub fn loads(&self) -> u64 {
-        self.streams.iter().flat_map(|(_, blocks)| blocks).map(|b| b.loads.load(Ordering::Relaxed)).sum()
+        self.streams.iter().flat_map(|(_, blocks)| blocks).map(|b| b.frames.loads.load(Ordering::Relaxed)).sum()
     }
 
     #[allow(dead_code)]
     pub fn bytes(&self) -> usize {
-        self.streams.iter().flat_map(|(_, blocks)| blocks).map(|b| b.raw.data.len()).sum()
+        self.streams
+            .iter()
+            .flat_map(|(_, blocks)| blocks)
+            .flat_map(|b| &b.frames.list)
+            .map(|(raw, _)| raw.data.len())
+            .sum()
     }
+}
+
+/// Entries as a frame, its bounds, and how many they are.
+fn frame<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> (RawBlock, (i64, i64), u64) {
+    let mut symbols = SymbolsBuilder::default();
+    let mut builder = BlockBuilder::new(Layout::Metadata);
+    for (ts_ns, line, metadata) in entries {
+        builder.push(ts_ns, line.as_bytes(), metadata.iter().copied(), &mut symbols);
+    }
+    assert!(!builder.unordered, "blocks are sorted");
+    let (bounds_ns, entries) = ((builder.min_ts_ns, builder.max_ts_ns), builder.entries);
+    let symbols = Arc::new(symbols.finish());
+    (RawBlock { data: builder.into_data().into(), layout: Layout::Metadata, symbols }, bounds_ns, entries)
 }
 
 struct Selected(Mutex<std::vec::IntoIter<StreamBlocks>>);

@@ -2,6 +2,7 @@
 
 use super::storage::Period;
 use super::{Backend, Settings};
+use cluster::gossip::envelope::CLUSTER_BYTES_MAX;
 use runtime::settings::units::parse_moment_ns;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub fn check(settings: &Settings) -> Result<(), String> {
     schema(settings, &mut faults);
     retention(settings, &mut faults);
     process(settings, &mut faults);
+    access(settings, &mut faults);
     match faults.as_slice() {
         [] => Ok(()),
         [fault] => Err(fault.clone()),
@@ -77,13 +79,6 @@ fn process(settings: &Settings, faults: &mut Vec<String>) {
     if replicas == 0 {
         faults.push("common.replication_factor must be at least 1".into());
     }
-    for (block, tls) in
-        [("http_tls_config", &settings.server.http_tls_config), ("grpc_tls_config", &settings.server.grpc_tls_config)]
-    {
-        if !tls.cert_file.is_empty() || !tls.key_file.is_empty() {
-            faults.push(format!("server.{block}: listeners speak no TLS; put a gateway in front"));
-        }
-    }
     for store in [&settings.common.ring.kvstore.store, &settings.ingester.lifecycler.ring.kvstore.store] {
         if !matches!(store.as_str(), "" | "inmemory" | "memberlist") {
             faults.push(format!("ring.kvstore.store: {store} has no client here: use memberlist or inmemory"));
@@ -102,6 +97,7 @@ fn process(settings: &Settings, faults: &mut Vec<String>) {
         }
         faults.extend(crate::targets::faults(&member.roles));
     }
+    cluster(settings, faults);
     if !ENCODINGS.contains(&settings.ingester.chunk_encoding.as_str()) {
         let encoding = &settings.ingester.chunk_encoding;
         faults.push(format!("invalid encoding: {encoding}, supported: {}", ENCODINGS.join(", ")));
@@ -111,5 +107,51 @@ fn process(settings: &Settings, faults: &mut Vec<String>) {
     }
     if !matches!(settings.server.log_format.as_str(), "logfmt" | "json") {
         faults.push(format!("unrecognized log format {:?}", settings.server.log_format));
+    }
+}
+
+/// What cannot be a cluster.
+fn cluster(settings: &Settings, faults: &mut Vec<String>) {
+    let memberlist = &settings.memberlist;
+    let label = &memberlist.cluster_label;
+    if label.len() > CLUSTER_BYTES_MAX || !label.bytes().all(|byte| byte.is_ascii_graphic()) {
+        faults.push(format!(
+            "memberlist.cluster_label: at most {CLUSTER_BYTES_MAX} visible ASCII characters, not {label:?}"
+        ));
+    }
+    if memberlist.join_members.is_empty() {
+        return;
+    }
+    if !settings.common.ring.static_members.is_empty() {
+        faults.push("memberlist.join_members and common.ring.static_members exclude each other".into());
+    }
+    if memberlist.bind_addr.len() > 1 {
+        faults.push("memberlist.bind_addr: gossip listens on one address, or on all".into());
+    }
+    if memberlist.bind_port == 0 {
+        faults.push("memberlist.bind_port must be set: others have to find it".into());
+    }
+    let fastest = Duration::from_millis(10);
+    if memberlist.gossip_interval < fastest || memberlist.rejoin_interval.is_zero() {
+        faults
+            .push(format!("memberlist: gossip_interval must be at least {fastest:?} and rejoin_interval more than 0"));
+    }
+}
+
+/// Certificates of both sides, and who is let in.
+fn access(settings: &Settings, faults: &mut Vec<String>) {
+    let server = &settings.server;
+    for (block, tls) in [("http_tls_config", &server.http_tls_config), ("grpc_tls_config", &server.grpc_tls_config)] {
+        if let Err(fault) = server.tls(tls) {
+            faults.push(format!("server.{block}: {fault}"));
+        }
+    }
+    for (block, client) in crate::connect::blocks(settings) {
+        if let Err(fault) = client.tls() {
+            faults.push(format!("{block}: {fault}"));
+        }
+    }
+    if !server.auth_file.is_empty() && settings.auth_enabled == Some(false) {
+        faults.push("server.auth_file: credentials belong to tenants, so auth_enabled must be true".into());
     }
 }

@@ -16,7 +16,10 @@ const REPLICATION_FACTOR: usize = 3;
 pub fn derive(settings: &mut Settings, has_file: bool) -> Result<(), String> {
     settings.auth_enabled.get_or_insert(has_file);
     let replicas = settings.common.replication_factor.or(settings.ingester.lifecycler.ring.replication_factor);
-    let members = settings.common.ring.static_members.len().max(1);
+    let members = match settings.memberlist.join_members.is_empty() {
+        true => settings.common.ring.static_members.len().max(1),
+        false => REPLICATION_FACTOR,
+    };
     let replicas = replicas.unwrap_or(REPLICATION_FACTOR.min(members));
     settings.common.replication_factor = Some(replicas);
     settings.ingester.lifecycler.ring.replication_factor = Some(replicas);
@@ -59,6 +62,15 @@ fn addresses(settings: &mut Settings) {
     if lifecycler.address.is_empty() {
         lifecycler.address.clone_from(address);
     }
+    if lifecycler.port == 0 {
+        lifecycler.port = common.ring.instance_port;
+    }
+    for names in [&common.ring.instance_interface_names, &common.instance_interface_names] {
+        if lifecycler.interface_names.is_empty() {
+            lifecycler.interface_names.clone_from(names);
+        }
+    }
+    lifecycler.ring.heartbeat_timeout.get_or_insert(common.ring.heartbeat_timeout);
     if lifecycler.availability_zone.is_empty() {
         lifecycler.availability_zone.clone_from(&common.ring.instance_availability_zone);
     }

@@ -7,7 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 const KEYS: &str = include_str!("loki-3.7.keys");
 
 /// Keys that lokirs has and Loki does not, in the same form.
-const OUR_KEYS: &str = "[top]\nmemory_limit memory-limit\n";
+const OUR_KEYS: &str = "[top]
+memory_limit memory-limit
+[server]
+admin_listen_address server.admin-listen-address
+admin_listen_port server.admin-listen-port
+admin_routes_on_data_port? server.admin-routes-on-data-port
+auth_file server.auth-file
+";
 
 pub struct Keys {
     paths: BTreeMap<String, Key>,

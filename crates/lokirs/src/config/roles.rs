@@ -1,5 +1,6 @@
 //! The blocks of the roles, under Loki's names. What a role makes of them is the role's.
 
+use super::server::GrpcClient;
 use runtime::settings;
 use runtime::settings::{Secret, SecretUrl};
 use std::time::Duration;
@@ -26,6 +27,7 @@ settings! {
     /// `ingester_client`.
     pub struct IngesterClient {
         pub remote_timeout: Duration = 5 * SECOND,
+        pub grpc_client_config: GrpcClient = GrpcClient::default(),
     }
 
     /// `ingester`.
@@ -51,6 +53,7 @@ settings! {
         pub num_tokens: usize = 128,
         pub min_ready_duration: Duration = 15 * SECOND,
         pub final_sleep: Duration = Duration::ZERO,
+        pub interface_names: Vec<String> = vec![],
         pub availability_zone: String = String::new(),
         pub unregister_on_shutdown: bool = true,
         pub address: String = String::new(),
@@ -63,7 +66,8 @@ settings! {
         pub replication_factor: Option<usize> = None,
         pub zone_awareness_enabled: bool = false,
         pub excluded_zones: Vec<String> = vec![],
-        pub heartbeat_timeout: Duration = MINUTE,
+        /// Empty: `common.ring.heartbeat_timeout`.
+        pub heartbeat_timeout: Option<Duration> = None,
     }
 
     pub struct Wal {
@@ -96,6 +100,7 @@ settings! {
         pub compress_responses: bool = true,
         pub downstream_url: String = String::new(),
         pub tail_proxy_url: String = String::new(),
+        pub grpc_client_config: GrpcClient = GrpcClient::default(),
     }
 
     /// `frontend_worker`.
@@ -104,6 +109,7 @@ settings! {
         pub scheduler_address: String = String::new(),
         pub dns_lookup_duration: Duration = 3 * SECOND,
         pub id: String = String::new(),
+        pub grpc_client_config: GrpcClient = GrpcClient::default(),
     }
 
     /// `query_range`.
@@ -128,6 +134,7 @@ settings! {
     /// `query_scheduler`.
     pub struct QueryScheduler {
         pub max_outstanding_requests_per_tenant: usize = 32_000,
+        pub grpc_client_config: GrpcClient = GrpcClient::default(),
     }
 
     /// `index_gateway`.

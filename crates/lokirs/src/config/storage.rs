@@ -139,6 +139,7 @@ settings! {
 
     pub struct IndexGatewayClient {
         pub server_address: String = String::new(),
+        pub grpc_client_config: super::server::GrpcClient = super::server::GrpcClient::default(),
     }
 
     /// `schema_config`.

@@ -1,22 +1,14 @@
-//! The compactor of a process, and its ring.
+//! The compactor of a process, which works when it is its turn.
 
 use super::owner::{self, COMPACTOR};
-use super::ring_page;
 use super::stores::Stores;
-use crate::node::{Base, Parts};
+use crate::node::Base;
 use compactor::{Compactor, DeleteRequests, Metrics, Settings};
 use std::sync::Arc;
 use storage::objects::Objects;
 
 /// Compacts whenever it is this member's turn. `deletes` are the requests in `state`, the bucket of the newest period.
-pub fn compactor(
-    base: &Base,
-    stores: &Stores,
-    state: Objects,
-    deletes: Arc<DeleteRequests>,
-    metrics: Metrics,
-    parts: &mut Parts,
-) {
+pub fn compactor(base: &Base, stores: &Stores, state: Objects, deletes: Arc<DeleteRequests>, metrics: Metrics) {
     let own = &base.settings.compactor;
     let settings = Settings {
         compaction_interval: own.compaction_interval,
@@ -42,9 +34,5 @@ pub fn compactor(
     );
     let stop = base.tasks.stopping();
     base.tasks.spawn("compactor", async move { compactor.run(stop).await });
-    let members = base.members.clone();
-    let owner = move || owner::compactor(&*members).map(|member| member.id);
-    let page = ring_page::router("/compactor/ring", COMPACTOR, base, Some(Arc::new(owner)));
-    parts.http = std::mem::take(&mut parts.http).merge(page);
     base.services.add(COMPACTOR).running();
 }

@@ -75,7 +75,7 @@ pub fn serve(
         metrics.clone(),
     ));
     if compacts {
-        super::compactor::compactor(base, stores, state, requests.clone(), metrics, parts);
+        super::compactor::compactor(base, stores, state, requests.clone(), metrics);
     }
     if !own.retention_enabled {
         return Ok(None);
@@ -95,7 +95,9 @@ pub fn serve(
 
 /// `local` is the compactor's own, in a process that plays the role; `bucket` reads the bucket directly.
 fn shared(base: &Base, local: Option<Arc<dyn Deletes>>, bucket: Arc<dyn Deletes>) -> Result<SharedDeletes, String> {
-    let connect = |address: &str| -> Result<Arc<dyn Deletes>> { Ok(Arc::new(DeletesClient::connect(address)?)) };
+    let connector = base.connectors.compactor.clone();
+    let connect =
+        move |address: &str| -> Result<Arc<dyn Deletes>> { Ok(Arc::new(DeletesClient::connect(&connector, address)?)) };
     let named = match named_address(&base.settings).filter(|_| local.is_none()) {
         Some(address) => Some(connect(&address).map_err(|e| format!("common.compactor_grpc_address: {}", e.message))?),
         None => None,

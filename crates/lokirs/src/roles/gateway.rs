@@ -56,7 +56,9 @@ pub fn asked(base: &Base, own: Arc<dyn Index>) -> Arc<dyn Index> {
     let members = if address.is_empty() { base.members.clone() } else { Arc::new(only(address)) };
     let own_settings = &base.settings.index_gateway;
     let replicas = (own_settings.mode == "ring").then_some(own_settings.ring.replication_factor);
-    let connect = |address: &str| -> Result<Arc<dyn Index>> { Ok(Arc::new(IndexClient::connect(address)?)) };
+    let connector = base.connectors.index_gateway_client.clone();
+    let connect =
+        move |address: &str| -> Result<Arc<dyn Index>> { Ok(Arc::new(IndexClient::connect(&connector, address)?)) };
     let pool = Pool::new(None, Box::new(connect));
     Arc::new(Gateways::new(members, replicas, pool, own, base.clock.clone(), &base.metrics))
 }
@@ -66,10 +68,6 @@ pub fn serve(base: &Base, own: Arc<dyn Index>, parts: &mut Parts) {
     let requests =
         base.metrics.counters("index_gateway_requests", "Questions to this index gateway, by how they ended");
     parts.serve_grpc(index_server(Arc::new(Counted { own, requests })));
-    if base.settings.index_gateway.mode == "ring" {
-        let page = super::ring_page::router("/indexgateway/ring", INDEX_GATEWAY, base, None);
-        parts.http = std::mem::take(&mut parts.http).merge(page);
-    }
 }
 
 /// `index_gateway_client.server_address`, perhaps with Loki's prefix for names that are looked up.

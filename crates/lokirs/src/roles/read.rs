@@ -4,6 +4,7 @@ use super::ring::IngesterRing;
 use super::stores::Stores;
 use crate::admin::VERSION;
 use crate::node::{Base, Parts};
+use crate::query_log::{QueryLog, QueryMetrics};
 use api::limits::LimitsApi;
 use api::query::ReadApi;
 use api::tail::TailApi;
@@ -36,8 +37,11 @@ pub fn querier(
     let querier =
         Arc::new(Querier::new(stored, base.limits.clone(), base.memory.clone(), base.clock.clone(), settings));
     tails(base, querier.clone(), ring, parts);
+    let own = &base.settings.frontend;
+    let metrics = QueryMetrics::new(&base.metrics);
+    let logged = QueryLog::new("querier", querier, own.log_queries_longer_than, base.clock.clone(), metrics);
     let api = ReadApi {
-        queries: querier,
+        queries: Arc::new(logged),
         limits: base.limits.clone(),
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         clock: base.clock.clone(),

@@ -1,16 +1,17 @@
 //! The ingesters as the distributor and the querier see them: replicas of a stream by the ring, everybody for a read.
 
-use crate::members::own_id;
+use super::absent::Absent;
 use crate::node::Base;
 use cluster::members::{Member, Members};
 use cluster::pool::Pool;
-use cluster::ring::{Ring, majority};
+use cluster::ring::{Ring, may_miss};
 use distributor::replicas::{ReplicaView, Replicas};
 use model::{Error, Result};
 use parking_lot::Mutex;
-use querier::source::Ingesters;
+use querier::ingesters::{Ingesters, ReadSet};
 use rpc::ingester::Ingester;
 use rpc::wire::IngesterClient;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The name of the role on the ring.
@@ -20,6 +21,10 @@ pub struct IngesterRing {
     members: Arc<dyn Members>,
     pool: Pool<dyn Ingester>,
     replication: usize,
+    /// Whether a stream's replicas are in different zones.
+    zone_awareness: bool,
+    /// Whose ingesters are not in the ring.
+    excluded_zones: Vec<String>,
     /// The view of an unchanged cluster is kept.
     last: Mutex<Option<Seen>>,
 }
@@ -37,12 +42,18 @@ struct View {
 impl IngesterRing {
     /// `local` is the ingester of this process, if it plays the role.
     pub fn new(base: &Base, local: Option<Arc<dyn Ingester>>) -> Self {
-        let local = local.map(|ingester| (own_id(&base.settings), ingester));
-        let connect = |address: &str| -> Result<Arc<dyn Ingester>> { Ok(Arc::new(IngesterClient::connect(address)?)) };
+        let local = local.map(|ingester| (base.id.clone(), ingester));
+        let connector = base.connectors.ingester_client.clone();
+        let connect = move |address: &str| -> Result<Arc<dyn Ingester>> {
+            Ok(Arc::new(IngesterClient::connect(&connector, address)?))
+        };
+        let ring = &base.settings.ingester.lifecycler.ring;
         IngesterRing {
             members: base.members.clone(),
             pool: Pool::new(local, Box::new(connect)),
             replication: base.settings.common.replication_factor.unwrap_or(1),
+            zone_awareness: ring.zone_awareness_enabled,
+            excluded_zones: ring.excluded_zones.clone(),
             last: Mutex::default(),
         }
     }
@@ -54,14 +65,35 @@ impl IngesterRing {
             return Ok(view.clone());
         }
         self.pool.keep(&all);
-        let ingesters: Vec<Member> = all.iter().filter(|m| m.plays(INGESTER)).cloned().collect();
+        let in_ring = |m: &&Member| m.plays(INGESTER) && !self.excluded_zones.contains(&m.zone);
+        let ingesters: Vec<Member> = all.iter().filter(in_ring).cloned().collect();
         if ingesters.is_empty() {
-            return Err(Error::unavailable("no ingester is in the ring (setting: common.ring.static_members)"));
+            let settings = "memberlist.join_members, common.ring.static_members";
+            return Err(Error::unavailable(format!("no ingester is in the ring (settings: {settings})")));
         }
-        let clients = ingesters.iter().map(|m| self.pool.get(m)).collect::<Result<Vec<_>>>()?;
-        let view = Arc::new(View { ring: Ring::new(ingesters), ingesters: clients, replication: self.replication });
+        let clients = ingesters.iter().map(|m| self.client(m)).collect::<Result<Vec<_>>>()?;
+        let ring = if self.zone_awareness { Ring::of_zones(ingesters) } else { Ring::new(ingesters) };
+        let view = Arc::new(View { ring, ingesters: clients, replication: self.replication });
         *last = Some((all, view.clone()));
         Ok(view)
+    }
+
+    fn client(&self, member: &Member) -> Result<Arc<dyn Ingester>> {
+        match member.state.answers_reads() {
+            true => self.pool.get(member),
+            false => Ok(Arc::new(Absent::new(format!("the ingester {} is unhealthy", member.id)))),
+        }
+    }
+
+    /// Whose data may be missing since they were forgotten, once they are more than replication covers.
+    fn warnings(&self) -> Vec<String> {
+        let forgotten = self.members.forgotten();
+        let ids: Vec<&str> = forgotten.iter().filter(|m| m.plays(INGESTER)).map(|m| m.id.as_str()).collect();
+        if ids.len() <= may_miss(self.replication) {
+            return vec![];
+        }
+        let ids = ids.join(", ");
+        vec![format!("partial answer: the ingesters {ids} are gone, and what they had not stored may be missing")]
     }
 }
 
@@ -80,16 +112,32 @@ impl ReplicaView for View {
         self.ring.writers(token, self.replication, out)
     }
 
-    fn quorum(&self, _replicas: usize) -> usize {
-        majority(self.replication)
+    fn replication(&self) -> usize {
+        self.replication
     }
 }
 
 impl Ingesters for IngesterRing {
-    fn members(&self) -> (Vec<Arc<dyn Ingester>>, usize) {
+    fn members(&self) -> ReadSet {
         match self.current() {
-            Ok(view) => (view.ingesters.clone(), self.replication - majority(self.replication)),
-            Err(_) => (vec![], 0),
+            Ok(view) => ReadSet { warnings: self.warnings(), ..view.read_set() },
+            Err(error) => ReadSet::of_each(vec![Arc::new(Absent::new(error.message))], 0),
         }
     }
 }
+
+impl View {
+    fn read_set(&self) -> ReadSet {
+        let set = ReadSet::of_each(self.ingesters.clone(), may_miss(self.replication));
+        if !self.ring.spans_zones(self.replication) {
+            return set;
+        }
+        let zones: BTreeSet<&str> = self.ring.members().iter().map(|m| m.zone.as_str()).collect();
+        let group = |m: &Member| zones.iter().position(|zone| *zone == m.zone).unwrap_or_default();
+        ReadSet { groups: self.ring.members().iter().map(group).collect(), ..set }
+    }
+}
+
+#[cfg(test)]
+#[path = "ring_tests.rs"]
+mod tests;

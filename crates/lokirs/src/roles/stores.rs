@@ -6,6 +6,7 @@ use crate::members::own_id;
 use crate::node::Base;
 use format::schema::{Period, Schema, SchemaVersion};
 use model::Layout;
+use runtime::settings::Secret;
 use runtime::settings::units::parse_moment_ns;
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +16,7 @@ use storage::chunks::{ChunkMetrics, ChunkStore, ChunkStoreSettings};
 use storage::index::{IndexMetrics, IndexReader, IndexSettings, IndexShipper, Places, Uploader};
 use storage::objects::{
     AzureSettings, Backoff, FilesystemSettings, GcsSettings, ObjectMetrics, ObjectSettings, Objects, Place, S3Settings,
-    Secret, SseSettings, open,
+    SseSettings, open,
 };
 
 /// How long a listing of an index table is believed. A stopping ingester answers for a little longer than this after it
@@ -112,14 +113,14 @@ fn object_settings(settings: &Settings, name: &str) -> Result<ObjectSettings, St
 
 fn s3_settings(s3: &S3) -> S3Settings {
     S3Settings {
-        s3: Secret(s3.s3.expose().to_string()),
+        s3: Secret::new(s3.s3.expose()),
         s3forcepathstyle: s3.s3forcepathstyle,
         bucketnames: s3.bucketnames.join(","),
         endpoint: s3.endpoint.clone(),
         region: s3.region.clone(),
         access_key_id: s3.access_key_id.clone(),
-        secret_access_key: Secret(s3.secret_access_key.expose().to_string()),
-        session_token: Secret(s3.session_token.expose().to_string()),
+        secret_access_key: s3.secret_access_key.clone(),
+        session_token: s3.session_token.clone(),
         insecure: s3.insecure,
         backoff_config: Backoff {
             min_period: s3.backoff_config.min_period,
@@ -132,23 +133,20 @@ fn s3_settings(s3: &S3) -> S3Settings {
 }
 
 fn gcs_settings(gcs: &Gcs) -> GcsSettings {
-    GcsSettings {
-        bucket_name: gcs.bucket_name.clone(),
-        service_account: Secret(gcs.service_account.expose().to_string()),
-    }
+    GcsSettings { bucket_name: gcs.bucket_name.clone(), service_account: gcs.service_account.clone() }
 }
 
 fn azure_settings(azure: &Azure) -> AzureSettings {
     AzureSettings {
         account_name: azure.account_name.clone(),
-        account_key: Secret(azure.account_key.expose().to_string()),
+        account_key: azure.account_key.clone(),
         container_name: azure.container_name.clone(),
         endpoint_suffix: azure.endpoint_suffix.clone(),
         use_managed_identity: azure.use_managed_identity,
         user_assigned_id: azure.user_assigned_id.clone(),
         use_service_principal: azure.use_service_principal,
         client_id: azure.client_id.clone(),
-        client_secret: Secret(azure.client_secret.expose().to_string()),
+        client_secret: azure.client_secret.clone(),
         tenant_id: azure.tenant_id.clone(),
         use_federated_token: azure.use_federated_token,
         ..AzureSettings::default()

@@ -6,6 +6,7 @@ use crate::node::{Base, Parts};
 use api::push::{BodyLimits, PushApi};
 use async_trait::async_trait;
 use bytes::Bytes;
+use cluster::members::{Member, MemberState};
 use distributor::Distributor;
 use format::{ChunkRef, Codec};
 use ingester::wal::disk::FileSystem;
@@ -70,11 +71,12 @@ pub async fn ingester(
     });
     parts.serve_grpc(rpc::wire::ingester_server(ingester.clone()));
     let stopping = ingester.clone();
-    let alone = has_reader && base.members.all().len() < 2;
+    let members = base.members.clone();
     parts.on_stop("ingester", async move {
         if let Err(e) = stopping.shutdown(true).await {
             tracing::error!(error = %e, "the ingester stopped with an error");
         }
+        let alone = has_reader && members.all().len() < 2;
         if !alone {
             tokio::time::sleep(2 * RESYNC_INTERVAL).await;
         }
@@ -110,7 +112,8 @@ fn ingester_settings(base: &Base, stores: &Stores) -> Result<Settings, String> {
 /// The distributor and the push API.
 pub fn distributor(base: &Base, ring: Arc<IngesterRing>, parts: &mut Parts) {
     let distributors = base.members.clone();
-    let count = move || distributors.playing("distributor").len().max(1);
+    let healthy = |member: &Member| member.state != MemberState::Unhealthy;
+    let count = move || distributors.playing("distributor").into_iter().filter(healthy).count().max(1);
     let distributor = Arc::new(Distributor::new(base.limits.clone(), base.clock.clone(), ring, Arc::new(count)));
     base.metrics.with_registry(|registry| distributor.metrics().register(registry));
     let api = PushApi {

@@ -6,7 +6,7 @@ mod held;
 mod seen;
 mod sources;
 
-use crate::source::Ingesters;
+use crate::ingesters::Ingesters;
 use crate::{limits, recent};
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt, unfold};
@@ -179,7 +179,7 @@ impl Tail {
         let of_stream = self.seen.stream(&stream.labels);
         let mut pipeline = self.pipeline.stream(&stream.labels);
         for block in stream.blocks {
-            let raw = recent::raw(&block)?;
+            let raw = recent::raw(&block, Vec::new())?;
             let mut entries = raw.entries();
             loop {
                 let next = entries.try_next();

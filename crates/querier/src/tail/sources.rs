@@ -1,6 +1,6 @@
 //! The ingesters' tails as one. An ingester that goes away, comes back or is new is followed. It must not know entries.
 
-use crate::source::Ingesters;
+use crate::ingesters::Ingesters;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, once};
@@ -30,7 +30,7 @@ pub struct Sources {
 impl Sources {
     /// Opens a tail on every ingester. As many may fail as replication covers, but for what is the user's fault.
     pub async fn open(ingesters: Arc<dyn Ingesters>, request: RecentRequest) -> Result<Self> {
-        let (members, may_fail) = ingesters.members();
+        let set = ingesters.members();
         let mut sources = Sources {
             ingesters,
             request,
@@ -39,21 +39,25 @@ impl Sources {
             opening: FuturesUnordered::new(),
             tails: SelectAll::new(),
         };
-        members.into_iter().for_each(|ingester| sources.begin(ingester));
-        let mut failures = vec![];
+        set.ingesters.iter().for_each(|ingester| sources.begin(ingester.clone()));
+        let (mut failures, mut failed) = (vec![], vec![]);
         while let Some(opened) = sources.opening.next().await {
-            failures.extend(sources.opened(opened).err());
+            let number = opened.0 as usize;
+            if let Err(error) = sources.opened(opened) {
+                failures.push(error);
+                failed.push(number);
+            }
         }
         failures.sort_by_key(|e| e.kind == Kind::Invalid);
         match failures.pop() {
-            Some(e) if e.kind == Kind::Invalid || failures.len() + 1 > may_fail => Err(e),
+            Some(e) if e.kind == Kind::Invalid || !set.can_miss(failed.into_iter()) => Err(e),
             _ => Ok(sources),
         }
     }
 
     /// Begins to open tails on the ingesters that have none.
     pub fn reopen(&mut self) {
-        for ingester in self.ingesters.members().0 {
+        for ingester in self.ingesters.members().ingesters {
             if !self.open.values().any(|open| Arc::ptr_eq(open, &ingester)) {
                 self.begin(ingester);
             }

@@ -6,7 +6,7 @@ use super::convert::{
 use super::error::error_of;
 use super::proto::ingester_client as generated;
 use super::proto::select_part::Part;
-use super::{MESSAGE_BYTES_MAX, TENANT_METADATA, proto};
+use super::{Channel, Connector, MESSAGE_BYTES_MAX, TENANT_METADATA, proto};
 use crate::ingester::{Ingester, PushOutcome, RecentRequest, RecentStream, StreamSize, Tailed};
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -15,17 +15,10 @@ use model::{Batch, Error, Kind, Labels, Result, Symbols, TenantId};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long a call, or the next part of its answer, may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long opening a connection may take.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a peer is asked whether it is there while an answer is awaited, and how long it may be silent: a tail may
-/// wait for hours, and must not wait for a node that is gone.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long storing everything may take.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -36,28 +29,12 @@ pub struct IngesterClient {
 
 impl IngesterClient {
     /// To `host:port`; connects when it is first used. `Invalid` when that is no address.
-    pub fn connect(address: &str) -> Result<Self> {
-        Ok(Self::new(channel(address)?))
-    }
-
-    /// Over a channel that connects, and reconnects, by itself.
-    pub fn new(channel: Channel) -> Self {
-        let inner = generated::IngesterClient::new(channel)
+    pub fn connect(connector: &Connector, address: &str) -> Result<Self> {
+        let inner = generated::IngesterClient::new(connector.channel(address)?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        IngesterClient { inner }
+        Ok(IngesterClient { inner })
     }
-}
-
-/// A channel to `host:port` that connects when it is first used.
-pub(super) fn channel(address: &str) -> Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|e| Error::invalid(format!("the gRPC address {address:?}: {e}")))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .tcp_nodelay(true);
-    Ok(endpoint.connect_lazy())
 }
 
 /// A request of a tenant, with the deadline that the other side sees.

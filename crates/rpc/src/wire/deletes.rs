@@ -1,11 +1,11 @@
 //! The delete service over gRPC, both sides. What a filter keeps travels as the text of its query.
 
-use super::client::{answer, channel, of_tenant};
+use super::client::{answer, of_tenant};
 use super::error::status_of;
 use super::proto::deletes_client::DeletesClient as Generated;
 use super::proto::deletes_server as generated;
 use super::server::tenant;
-use super::{MESSAGE_BYTES_MAX, proto};
+use super::{Channel, Connector, MESSAGE_BYTES_MAX, proto};
 use crate::deletes::{DeleteFilter, DeleteRequest, DeleteStatus, Deletes, NewDelete};
 use async_trait::async_trait;
 use logql::ast::LogExpr;
@@ -13,7 +13,6 @@ use logql::parse::parse_log;
 use model::{Error, Result, TenantId, TimeRange};
 use std::sync::Arc;
 use tonic::service::Routes;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 /// The delete service of another process.
@@ -24,13 +23,10 @@ pub struct DeletesClient {
 
 impl DeletesClient {
     /// To `host:port`; connects when it is first used. `Invalid` when that is no address.
-    pub fn connect(address: &str) -> Result<Self> {
-        Ok(Self::new(channel(address)?))
-    }
-
-    /// Over a channel that connects, and reconnects, by itself.
-    pub fn new(channel: Channel) -> Self {
-        DeletesClient { inner: Generated::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX) }
+    pub fn connect(connector: &Connector, address: &str) -> Result<Self> {
+        Ok(DeletesClient {
+            inner: Generated::new(connector.channel(address)?).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        })
     }
 }
 

@@ -41,13 +41,13 @@ pub fn status_of(error: Error) -> Status {
     status
 }
 
-/// A status without a kind comes from the transport: what it could not carry may be carried later.
+/// A status without a kind comes from the transport: what it could not carry may be carried later. It calls a request
+/// cancelled that a broken connection took along; a caller that went away would not read it.
 pub fn error_of(status: &Status) -> Error {
     let name = status.metadata().get(KIND_METADATA).and_then(|v| v.to_str().ok());
     let kind = name.and_then(kind_of_name).unwrap_or(match status.code() {
         Code::OutOfRange => Kind::TooLarge,
         Code::DeadlineExceeded => Kind::Timeout,
-        Code::Cancelled => Kind::Cancelled,
         Code::Unimplemented | Code::InvalidArgument => Kind::Internal,
         _ => Kind::Unavailable,
     });
@@ -64,6 +64,7 @@ mod tests {
             let error = Error::new(kind, "größer");
             assert_eq!(error_of(&status_of(error.clone())), error);
         }
+        assert_eq!(error_of(&Status::cancelled("connection closed")).kind, Kind::Unavailable);
         assert_eq!(error_of(&Status::resource_exhausted("h2")).kind, Kind::Unavailable);
         assert_eq!(error_of(&status_of(Error::invalid("ü".repeat(10_000)))).message.len(), MESSAGE_BYTES_MAX);
     }

@@ -1,6 +1,6 @@
 //! The index's service over gRPC, both sides. Answers travel in messages of bounded size.
 
-use super::client::{CALL_TIMEOUT, answer, channel, of_tenant, within};
+use super::client::{CALL_TIMEOUT, answer, of_tenant, within};
 use super::convert::{
     chunk_of_wire, chunk_to_wire, labels_of_wire, labels_to_wire, recent_of_wire, recent_to_wire, size_of_wire,
     size_to_wire,
@@ -9,7 +9,7 @@ use super::error::status_of;
 use super::proto::index_client::IndexClient as Generated;
 use super::proto::index_server as generated;
 use super::server::{Parts, tenant};
-use super::{MESSAGE_BYTES_MAX, proto};
+use super::{Channel, Connector, MESSAGE_BYTES_MAX, proto};
 use crate::index::{Index, IndexRequest};
 use crate::ingester::StreamSize;
 use crate::queries::Answer;
@@ -22,7 +22,6 @@ use prost::Message;
 use std::sync::Arc;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 /// What a message holds, but for one item that is larger.
@@ -38,13 +37,10 @@ pub struct IndexClient {
 
 impl IndexClient {
     /// To `host:port`; connects when it is first used. `Invalid` when that is no address.
-    pub fn connect(address: &str) -> Result<Self> {
-        Ok(Self::new(channel(address)?))
-    }
-
-    /// Over a channel that connects, and reconnects, by itself.
-    pub fn new(channel: Channel) -> Self {
-        IndexClient { inner: Generated::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX) }
+    pub fn connect(connector: &Connector, address: &str) -> Result<Self> {
+        Ok(IndexClient {
+            inner: Generated::new(connector.channel(address)?).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        })
     }
 }
 

@@ -217,7 +217,7 @@ macro_rules! scalar {
 }
 
 scalar! {
-    String: |text| Ok(text.to_string()), |v| v.clone();
+    String: |text| Ok(text.to_string()), |v| without_user_information(v);
     bool: parse_bool, |v| v.to_string();
     f64: |text| text.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| not("a number", text)), |v| v.to_string();
     u64: units::parse_bytes, |v| v.to_string();
@@ -229,6 +229,11 @@ scalar! {
     SecretUrl: |text| Ok(SecretUrl::new(text)), SecretUrl::masked;
     // Loki's settings of this type are priorities and moments; a moment is kept in nanoseconds since the epoch.
     i64: |text| text.parse().or_else(|_| units::parse_moment_ns(text)), |v| v.to_string();
+}
+
+/// Any text may be a URL, and a URL may hold a password.
+fn without_user_information(text: &str) -> String {
+    if text.contains("://") { SecretUrl::new(text).masked() } else { text.to_string() }
 }
 
 fn not(what: &str, text: &str) -> String {
@@ -353,6 +358,8 @@ mod tests {
         assert_eq!(outer.inners["p"].wait, Duration::from_secs(60));
         assert!(ignored.is_empty() && errors.is_empty(), "{errors:?}");
         assert_eq!(outer.write().get("key").unwrap().value, Value::Scalar("********".into()));
+        let url = Inner { r#type: "https://user:s3cret@host/a@b".into(), ..Inner::default() }.write();
+        assert_eq!(url.get("type").unwrap().value, Value::Scalar("https://********@b".into()));
         assert_eq!(read("").0, read("inner:\nnames:\n").0);
     }
 

@@ -16,6 +16,8 @@ use runtime::clock::SharedClock;
 use smol_str::SmolStr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
+use tracing::Instrument;
 
 /// Tables that one request opens at a time.
 const PARALLEL_TABLES: usize = 16;
@@ -30,14 +32,15 @@ pub struct IndexReader {
     tables: Tables,
     files: Arc<Files>,
     clock: SharedClock,
+    metrics: IndexMetrics,
     answer_chunks_max: usize,
 }
 
 impl IndexReader {
     pub fn new(places: Places, settings: &IndexSettings, clock: SharedClock, metrics: IndexMetrics) -> Result<Self> {
         let tables = Tables::new(settings, clock.clone(), metrics.clone());
-        let files = Files::open(settings, clock.clone(), metrics)?;
-        Ok(IndexReader { places, tables, files, clock, answer_chunks_max: settings.answer_chunks_max })
+        let files = Files::open(settings, clock.clone(), metrics.clone())?;
+        Ok(IndexReader { places, tables, files, clock, metrics, answer_chunks_max: settings.answer_chunks_max })
     }
 
     /// Makes the next request list its tables anew: what was shipped until now is seen by it.
@@ -56,7 +59,7 @@ impl IndexReader {
         shard: Option<(u64, u64)>,
     ) -> Result<Answer<Vec<SeriesChunks>>> {
         let ((from_ms, through_ms), chunks_max) = (range_ms, self.answer_chunks_max);
-        let answer = self.ask(tenant, matchers, range_ms, move |part, matchers, merged: &mut Merged| {
+        let answer = self.ask("chunk_refs", tenant, matchers, range_ms, move |part, matchers, merged: &mut Merged| {
             let add = |series: format::tsdb::SeriesView<'_>| merged.add(series, chunks_max);
             part.file.for_each_series(matchers, from_ms, through_ms, shard, add)
         });
@@ -71,11 +74,12 @@ impl IndexReader {
         matchers: &[Matcher],
         range_ms: (i64, i64),
     ) -> Result<Answer<Vec<String>>> {
-        let answer = self.ask(tenant, matchers, range_ms, |part, matchers, names: &mut BTreeSet<SmolStr>| {
-            names.extend(part.file.label_names(matchers)?);
-            names.remove(TENANT_LABEL);
-            Ok(())
-        });
+        let answer =
+            self.ask("label_names", tenant, matchers, range_ms, |part, matchers, names: &mut BTreeSet<SmolStr>| {
+                names.extend(part.file.label_names(matchers)?);
+                names.remove(TENANT_LABEL);
+                Ok(())
+            });
         answer.await.map(strings)
     }
 
@@ -92,15 +96,36 @@ impl IndexReader {
             return Ok(Answer::default());
         }
         let name = SmolStr::from(name);
-        let answer = self.ask(tenant, matchers, range_ms, move |part, matchers, values: &mut BTreeSet<SmolStr>| {
-            values.extend(part.file.label_values(&name, matchers)?);
-            Ok(())
-        });
+        let answer = self.ask(
+            "label_values",
+            tenant,
+            matchers,
+            range_ms,
+            move |part, matchers, values: &mut BTreeSet<SmolStr>| {
+                values.extend(part.file.label_values(&name, matchers)?);
+                Ok(())
+            },
+        );
         answer.await.map(strings)
     }
 
     /// Puts one question to every file that may know something, off the async threads where that takes long.
     async fn ask<T: Default + Send + 'static>(
+        &self,
+        operation: &'static str,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range_ms: (i64, i64),
+        question: impl Fn(&Part, &[Matcher], &mut T) -> Result<()> + Send + 'static,
+    ) -> Result<Answer<T>> {
+        let started = Instant::now();
+        let answer = self.look_up(tenant, matchers, range_ms, question);
+        let answer = answer.instrument(tracing::info_span!("index", operation)).await;
+        self.metrics.request(operation, answer.is_ok(), started.elapsed());
+        answer
+    }
+
+    async fn look_up<T: Default + Send + 'static>(
         &self,
         tenant: &TenantId,
         matchers: &[Matcher],

@@ -18,9 +18,27 @@ const SECONDS_BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Call {
-    store: String,
+    bucket: String,
     operation: &'static str,
 }
+
+/// Loki's own metric for each kind of store beside the one for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    S3,
+    Gcs,
+    Azure,
+    /// In memory or in a directory: none.
+    Local,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    operation: &'static str,
+    status_code: &'static str,
+}
+
+type Requests = Family<Request, Histogram, fn() -> Histogram>;
 
 /// The metrics of every object store of the process. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -29,15 +47,22 @@ pub struct ObjectMetrics {
     failures: Family<Call, Counter>,
     seconds: Family<Call, Histogram>,
     bytes: Family<Call, Counter>,
+    s3: Requests,
+    gcs: Requests,
+    azure: Requests,
 }
 
 impl ObjectMetrics {
     pub fn register(registry: &mut Registry) -> Self {
+        let requests = || Requests::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS));
         let metrics = ObjectMetrics {
             operations: Family::default(),
             failures: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS)),
             bytes: Family::default(),
+            s3: requests(),
+            gcs: requests(),
+            azure: requests(),
         };
         let name = |what: &str| format!("loki_objstore_bucket_{what}");
         registry.register(name("operations"), "Calls of the object store", metrics.operations.clone());
@@ -58,7 +83,20 @@ impl ObjectMetrics {
             Unit::Bytes,
             metrics.bytes.clone(),
         );
+        for (kind, family) in [("s3", &metrics.s3), ("gcs", &metrics.gcs), ("azure_blob", &metrics.azure)] {
+            let name = format!("loki_{kind}_request_duration_seconds");
+            registry.register(name, "Duration of a request to a store of this kind", family.clone());
+        }
         metrics
+    }
+
+    fn of_kind(&self, kind: StoreKind) -> Option<&Requests> {
+        match kind {
+            StoreKind::S3 => Some(&self.s3),
+            StoreKind::Gcs => Some(&self.gcs),
+            StoreKind::Azure => Some(&self.azure),
+            StoreKind::Local => None,
+        }
     }
 }
 
@@ -66,13 +104,14 @@ impl ObjectMetrics {
 pub struct Metered {
     inner: Arc<dyn Bucket>,
     store: String,
+    kind: StoreKind,
     metrics: ObjectMetrics,
 }
 
 impl Metered {
     /// `store` is the name that the metrics carry, as in the schema's `object_store`.
-    pub fn new(inner: Arc<dyn Bucket>, store: &str, metrics: ObjectMetrics) -> Self {
-        Metered { inner, store: store.to_string(), metrics }
+    pub fn new(inner: Arc<dyn Bucket>, store: &str, kind: StoreKind, metrics: ObjectMetrics) -> Self {
+        Metered { inner, store: store.to_string(), kind, metrics }
     }
 
     async fn call<T>(
@@ -81,10 +120,15 @@ impl Metered {
         call: impl Future<Output = Result<T>>,
         bytes: impl FnOnce(&T) -> usize,
     ) -> Result<T> {
-        let label = Call { store: self.store.clone(), operation };
+        let label = Call { bucket: self.store.clone(), operation };
         let start = Instant::now();
         let answer = call.await;
-        self.metrics.seconds.get_or_create(&label).observe(start.elapsed().as_secs_f64());
+        let seconds = start.elapsed().as_secs_f64();
+        self.metrics.seconds.get_or_create(&label).observe(seconds);
+        if let Some(requests) = self.metrics.of_kind(self.kind) {
+            let request = Request { operation, status_code: status_code(&answer) };
+            requests.get_or_create(&request).observe(seconds);
+        }
         self.metrics.operations.get_or_create(&label).inc();
         match &answer {
             Ok(value) => drop(self.metrics.bytes.get_or_create(&label).inc_by(bytes(value) as u64)),
@@ -92,6 +136,15 @@ impl Metered {
             Err(_) => drop(self.metrics.failures.get_or_create(&label).inc()),
         }
         answer
+    }
+}
+
+/// What the store said, as far as it is known.
+fn status_code<T>(answer: &Result<T>) -> &'static str {
+    match answer {
+        Ok(_) => "200",
+        Err(e) if e.kind == Kind::NotFound => "404",
+        Err(_) => "500",
     }
 }
 
@@ -121,7 +174,7 @@ mod tests {
     async fn calls_failures_and_bytes_are_counted_by_operation() {
         let mut registry = Registry::default();
         let metrics = ObjectMetrics::register(&mut registry);
-        let objects = Objects::memory().wrapped(|inner| Arc::new(Metered::new(inner, "s3", metrics)));
+        let objects = Objects::memory().wrapped(|inner| Arc::new(Metered::new(inner, "s3", StoreKind::S3, metrics)));
         objects.put("a/b", Bytes::from_static(b"12345")).await.unwrap();
         objects.get("a/b").await.unwrap();
         objects.get("a/c").await.unwrap_err();
@@ -129,12 +182,38 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
-            "loki_objstore_bucket_operations_total{store=\"s3\",operation=\"get\"} 3",
-            "loki_objstore_bucket_operation_failures_total{store=\"s3\",operation=\"get\"} 1",
-            "loki_objstore_bucket_operation_transferred_bytes_total{store=\"s3\",operation=\"upload\"} 5",
-            "loki_objstore_bucket_operation_duration_seconds_count{store=\"s3\",operation=\"upload\"} 1",
+            "loki_objstore_bucket_operations_total{bucket=\"s3\",operation=\"get\"} 3",
+            "loki_objstore_bucket_operation_failures_total{bucket=\"s3\",operation=\"get\"} 1",
+            "loki_objstore_bucket_operation_transferred_bytes_total{bucket=\"s3\",operation=\"upload\"} 5",
+            "loki_objstore_bucket_operation_duration_seconds_count{bucket=\"s3\",operation=\"upload\"} 1",
+            "loki_s3_request_duration_seconds_count{operation=\"get\",status_code=\"404\"} 1",
+            "loki_s3_request_duration_seconds_count{operation=\"upload\",status_code=\"200\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_store_has_lokis_metric_of_its_own() {
+        for (kind, name) in [
+            (StoreKind::S3, Some("s3")),
+            (StoreKind::Gcs, Some("gcs")),
+            (StoreKind::Azure, Some("azure_blob")),
+            (StoreKind::Local, None),
+        ] {
+            let mut registry = Registry::default();
+            let metrics = ObjectMetrics::register(&mut registry);
+            let objects = Objects::memory().wrapped(|inner| Arc::new(Metered::new(inner, "x", kind, metrics)));
+            objects.put("a/b", Bytes::from_static(b"12345")).await.unwrap();
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            let found: Vec<&str> = ["s3", "gcs", "azure_blob"]
+                .into_iter()
+                .filter(|name| {
+                    text.contains(&format!("loki_{name}_request_duration_seconds_count{{operation=\"upload\""))
+                })
+                .collect();
+            assert_eq!(found, Vec::from_iter(name), "{kind:?}");
         }
     }
 }

@@ -14,11 +14,11 @@ mod spread;
 
 pub use backend::Backend;
 pub use limited::Limited;
-pub use metered::{Metered, ObjectMetrics};
+pub use metered::{Metered, ObjectMetrics, StoreKind};
 pub use names::ChunkNames;
 pub use open::open;
 pub use settings::{
-    AzureSettings, Backoff, FilesystemSettings, GcsSettings, HttpSettings, ObjectSettings, Place, S3Settings, Secret,
+    AzureSettings, Backoff, FilesystemSettings, GcsSettings, HttpSettings, ObjectSettings, Place, S3Settings,
     SseSettings,
 };
 pub use spread::Spread;

@@ -3,7 +3,7 @@
 use super::settings::HttpSettings;
 use super::{
     AzureSettings, Backend, Backoff, ChunkNames, GcsSettings, Limited, Metered, ObjectMetrics, ObjectSettings, Objects,
-    Place, s3,
+    Place, StoreKind, s3,
 };
 use model::{Error, Result};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -36,9 +36,15 @@ pub fn open(name: &str, settings: &ObjectSettings, metrics: Option<&ObjectMetric
         Place::Gcs(s) => gcs(s, prefix)?,
         Place::Azure(s) => azure(s, prefix)?,
     };
+    let kind = match &settings.place {
+        Place::Memory | Place::Filesystem(_) => StoreKind::Local,
+        Place::S3(_) => StoreKind::S3,
+        Place::Gcs(_) => StoreKind::Gcs,
+        Place::Azure(_) => StoreKind::Azure,
+    };
     let limited = objects.wrapped(|inner| Arc::new(Limited::new(inner, settings.concurrent_calls_max)));
     Ok(match metrics {
-        Some(metrics) => limited.wrapped(|inner| Arc::new(Metered::new(inner, name, metrics.clone()))),
+        Some(metrics) => limited.wrapped(|inner| Arc::new(Metered::new(inner, name, kind, metrics.clone()))),
         None => limited,
     })
 }
@@ -51,8 +57,8 @@ fn install_tls() {
 
 fn gcs(s: &GcsSettings, prefix: &str) -> Result<Objects> {
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&s.bucket_name);
-    if !s.service_account.0.is_empty() {
-        builder = builder.with_service_account_key(&s.service_account.0);
+    if !s.service_account.is_empty() {
+        builder = builder.with_service_account_key(s.service_account.expose());
     }
     let options = client_options(&HttpSettings::default())?;
     let store = builder.with_retry(retry(&Backoff::default())).with_client_options(options).build();
@@ -66,11 +72,11 @@ fn gcs(s: &GcsSettings, prefix: &str) -> Result<Objects> {
 fn azure(s: &AzureSettings, prefix: &str) -> Result<Objects> {
     let mut builder =
         MicrosoftAzureBuilder::from_env().with_account(&s.account_name).with_container_name(&s.container_name);
-    if !s.account_key.0.is_empty() {
-        builder = builder.with_access_key(&s.account_key.0);
+    if !s.account_key.is_empty() {
+        builder = builder.with_access_key(s.account_key.expose());
     }
     if s.use_service_principal {
-        builder = builder.with_client_secret_authorization(&s.client_id, &s.client_secret.0, &s.tenant_id);
+        builder = builder.with_client_secret_authorization(&s.client_id, s.client_secret.expose(), &s.tenant_id);
     }
     if s.use_managed_identity && !s.user_assigned_id.is_empty() {
         builder = builder.with_config(AzureConfigKey::ObjectId, &s.user_assigned_id);
@@ -116,7 +122,8 @@ pub(super) fn client_options(http: &HttpSettings) -> Result<ClientOptions> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::{FilesystemSettings, S3Settings, Secret};
+    use crate::objects::{FilesystemSettings, S3Settings};
+    use runtime::settings::Secret;
 
     #[tokio::test]
     async fn every_kind_of_store_opens_from_its_settings() {
@@ -124,7 +131,7 @@ mod tests {
         let directory = dir.path().join("chunks").to_str().unwrap().to_string();
         let azure = AzureSettings {
             account_name: "a".into(),
-            account_key: Secret("a2V5".into()),
+            account_key: Secret::new("a2V5"),
             container_name: "c".into(),
             ..Default::default()
         };
@@ -148,7 +155,7 @@ mod tests {
             insecure: true,
             s3forcepathstyle: true,
             access_key_id: "k".into(),
-            secret_access_key: Secret("s".into()),
+            secret_access_key: Secret::new("s"),
             bucketnames: "b".into(),
             backoff_config: Backoff { max_retries: 0, ..Default::default() },
             ..Default::default()

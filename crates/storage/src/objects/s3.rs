@@ -6,6 +6,7 @@ use model::{Error, Result};
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::prefix::PrefixStore;
+use runtime::settings::Secret;
 use std::sync::Arc;
 
 /// The region in signatures for servers that have none; AWS SDKs use the same.
@@ -17,7 +18,7 @@ struct Target {
     /// With scheme; `None` for AWS itself.
     endpoint: Option<String>,
     region: Option<String>,
-    keys: Option<(String, String)>,
+    keys: Option<(String, Secret)>,
     buckets: Vec<String>,
 }
 
@@ -40,7 +41,7 @@ pub(super) fn open(s: &S3Settings, prefix: &str) -> Result<Objects> {
 }
 
 fn target(s: &S3Settings) -> Result<Target> {
-    let mut target = match s.s3.0.as_str() {
+    let mut target = match s.s3.expose() {
         "" => Target::default(),
         url => from_url(url)?,
     };
@@ -50,11 +51,11 @@ fn target(s: &S3Settings) -> Result<Target> {
     if !s.region.is_empty() {
         target.region = Some(s.region.clone());
     }
-    if !s.access_key_id.is_empty() || !s.secret_access_key.0.is_empty() {
-        if s.access_key_id.is_empty() || s.secret_access_key.0.is_empty() {
+    if !s.access_key_id.is_empty() || !s.secret_access_key.is_empty() {
+        if s.access_key_id.is_empty() || s.secret_access_key.is_empty() {
             return Err(Error::invalid("s3: access_key_id and secret_access_key must be set together"));
         }
-        target.keys = Some((s.access_key_id.clone(), s.secret_access_key.0.clone()));
+        target.keys = Some((s.access_key_id.clone(), s.secret_access_key.clone()));
     }
     let named: Vec<String> =
         s.bucketnames.split(',').map(str::trim).filter(|b| !b.is_empty()).map(str::to_string).collect();
@@ -80,12 +81,15 @@ fn with_scheme(endpoint: &str, insecure: bool) -> String {
 fn from_url(url: &str) -> Result<Target> {
     let malformed = || Error::invalid("s3: the URL must be s3://[key:secret@]region-or-host[/bucket]");
     let rest = url.strip_prefix("s3://").ok_or_else(malformed)?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (keys, host) = match authority.rsplit_once('@') {
-        None => (None, authority),
-        Some((user, host)) => {
+    // The last `@`: a secret that was not escaped may hold `/`, and must not be taken for a host.
+    let (user, place) = rest.rsplit_once('@').map_or((None, rest), |(user, place)| (Some(user), place));
+    let (host, path) = place.split_once('/').unwrap_or((place, ""));
+    let keys = match user {
+        None => None,
+        Some(user) => {
             let (key, secret) = user.split_once(':').ok_or_else(malformed)?;
-            (Some((unescape(key).ok_or_else(malformed)?, unescape(secret).ok_or_else(malformed)?)), host)
+            let secret = Secret::new(unescape(secret).ok_or_else(malformed)?);
+            Some((unescape(key).ok_or_else(malformed)?, secret))
         }
     };
     let is_endpoint = host.contains('.') || host.contains(':');
@@ -114,11 +118,11 @@ fn unescape(text: &str) -> Option<String> {
 
 fn client(s: &S3Settings, target: &Target, bucket: &str) -> Result<AmazonS3> {
     let mut builder = match &target.keys {
-        Some((key, secret)) => AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(secret),
+        Some((key, secret)) => AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(secret.expose()),
         None => AmazonS3Builder::from_env(),
     };
-    if target.keys.is_some() && !s.session_token.0.is_empty() {
-        builder = builder.with_token(&s.session_token.0);
+    if target.keys.is_some() && !s.session_token.is_empty() {
+        builder = builder.with_token(s.session_token.expose());
     }
     builder = match &target.region {
         Some(region) => builder.with_region(region),
@@ -161,16 +165,15 @@ fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::Secret;
 
     fn url(text: &str) -> S3Settings {
-        S3Settings { s3: Secret(text.into()), ..Default::default() }
+        S3Settings { s3: Secret::new(text), ..Default::default() }
     }
 
     #[test]
     fn urls_and_fields_mean_what_they_mean_in_loki() {
         let some = |s: &str| Some(s.to_string());
-        let keys = Some(("AK".to_string(), "se/cret+".to_string()));
+        let keys = Some(("AK".to_string(), Secret::new("se/cret+")));
         let table = [
             (
                 url("s3://AK:se%2Fcret%2B@minio.:9000/loki"),
@@ -190,7 +193,7 @@ mod tests {
                     endpoint: "s3.example.org".into(),
                     region: "eu-1".into(),
                     access_key_id: "AK".into(),
-                    secret_access_key: Secret("se/cret+".into()),
+                    secret_access_key: Secret::new("se/cret+"),
                     bucketnames: "x".into(),
                     ..Default::default()
                 },
@@ -228,7 +231,7 @@ mod tests {
             assert!(open(&bad, "").is_err(), "{bad:?}");
         }
         let printed =
-            format!("{:?}", S3Settings { secret_access_key: Secret("hunter2".into()), ..url("s3://k:hunter2@eu-1/b") });
+            format!("{:?}", S3Settings { secret_access_key: Secret::new("hunter2"), ..url("s3://k:hunter2@eu-1/b") });
         assert!(!printed.contains("hunter2"), "{printed}");
     }
 

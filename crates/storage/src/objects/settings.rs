@@ -1,17 +1,7 @@
 //! Where objects live and with which credentials, under Loki's setting names (`storage_config`). Data only.
 
-use std::fmt;
+use runtime::settings::Secret;
 use std::time::Duration;
-
-/// A secret setting: never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "\"\"" } else { "********" })
-    }
-}
 
 /// One object store.
 #[derive(Clone, Debug, PartialEq)]

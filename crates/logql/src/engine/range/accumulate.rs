@@ -278,7 +278,7 @@ impl<'a, F: Fold> Accumulator<'a, F> {
     fn add(&mut self, slot: usize, sample: &Sample) -> Result<()> {
         let opened = self.slots[slot].1.add(&self.pane, sample);
         if opened || F::SAMPLE_BYTES > 0 {
-            self.charge(F::SAMPLE_BYTES + if opened { size_of::<(Pane, F)>() } else { 0 })?;
+            self.charge(F::SAMPLE_BYTES + if opened { Panes::<F>::PANE_BYTES } else { 0 })?;
         }
         Ok(())
     }

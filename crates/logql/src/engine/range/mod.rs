@@ -19,7 +19,7 @@ use accumulate::{Leaf, ValueOf};
 use count::{Bytes, Count};
 use first_last::{First, Last, Max, Min, One};
 use model::Result;
-use samples::Samples;
+use samples::{Samples, Values};
 use sum::{Sum, Variance};
 
 /// What an enclosing aggregation allows: to sum up (or take the extreme) while scanning instead of afterwards.
@@ -70,7 +70,7 @@ pub(crate) fn evaluate(
         (RangeOp::Stddev, _) => leaf.run::<Variance>(context, |p| p.slide(|v| v.variance().sqrt())),
         (RangeOp::Quantile, _) => {
             let q = range.parameter.unwrap_or(f64::NAN);
-            leaf.run::<Samples>(context, |p| p.gather(|samples| quantile::quantile(q, samples)))
+            leaf.run::<Values>(context, |p| p.gather(|values| quantile::quantile(q, values)))
         }
         (RangeOp::RateCounter, _) => {
             leaf.run::<Samples>(context, |p| p.gather(|samples| rate_counter::rate_counter(seconds, samples)))

@@ -24,15 +24,33 @@ pub trait Fold: Clone + Send {
     fn merge(&mut self, other: &Self);
 }
 
+/// The steps whose windows see a pane: all that is kept of it, for there may be millions.
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    first: u32,
+    last: u32,
+}
+
+impl Steps {
+    /// As [`Pane::key`].
+    #[inline]
+    fn key(&self) -> u32 {
+        self.first + self.last
+    }
+}
+
 /// Summaries in time order, one for each pane that has samples.
 #[derive(Clone, Debug)]
 pub struct Panes<F> {
-    panes: Vec<(Pane, F)>,
+    panes: Vec<(Steps, F)>,
     /// Where the last sample went: entries come in time order, so the next is here or just after.
     cursor: usize,
 }
 
 impl<F: Fold> Panes<F> {
+    /// Memory that each pane takes.
+    pub const PANE_BYTES: usize = size_of::<(Steps, F)>();
+
     pub fn new() -> Self {
         Panes { panes: Vec::new(), cursor: 0 }
     }
@@ -54,7 +72,7 @@ impl<F: Fold> Panes<F> {
             }
             Err(i) => {
                 self.cursor = i;
-                self.panes.insert(i, (*pane, F::of(sample)));
+                self.panes.insert(i, (Steps { first: pane.first, last: pane.last }, F::of(sample)));
                 true
             }
         }
@@ -94,6 +112,14 @@ impl<F: Fold> Panes<F> {
         })
     }
 
+    /// No more steps than these have a value.
+    fn steps_max(&self) -> usize {
+        let (first, last) = (self.panes.first(), self.panes.last());
+        let seen_by_panes: usize = self.panes.iter().map(|(steps, _)| (steps.last - steps.first + 1) as usize).sum();
+        let (first, last) = (first.map_or(0, |(p, _)| p.first), last.map_or(0, |(p, _)| p.last));
+        seen_by_panes.min((last - first + 1) as usize)
+    }
+
     /// The summaries of some panes.
     pub fn folds(&self, panes: Range<usize>) -> impl Iterator<Item = &F> {
         self.panes[panes].iter().map(|(_, fold)| fold)
@@ -103,7 +129,9 @@ impl<F: Fold> Panes<F> {
     /// windows overlap, and never subtracts, so nothing cancels.
     pub fn slide(&self, value: impl Fn(&F) -> f64) -> Vec<(u32, f64)> {
         let mut queue = Queue { panes: self, front: Vec::new(), back: None, from: 0, to: 0 };
-        self.windows().filter_map(|(step, window)| Some((step, queue.sum(window, &value)?))).collect()
+        let mut points = Vec::with_capacity(self.steps_max());
+        points.extend(self.windows().filter_map(|(step, window)| Some((step, queue.sum(window, &value)?))));
+        points
     }
 }
 

@@ -1,4 +1,4 @@
-//! The range functions that need every sample of a window: the samples held by pane. Their memory is charged.
+//! The range functions that need every sample of a window, or every value: held by pane. Their memory is charged.
 
 use super::panes::{Fold, Panes, Sample};
 
@@ -28,6 +28,38 @@ impl Panes<Samples> {
                 window.clear();
                 self.folds(panes).for_each(|held| window.extend_from_slice(&held.0));
                 window.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+                (step, function(&mut window))
+            })
+            .collect()
+    }
+}
+
+/// The values alone, for functions that do not ask when.
+#[derive(Clone, Debug)]
+pub struct Values(Vec<f64>);
+
+impl Fold for Values {
+    const SAMPLE_BYTES: usize = size_of::<f64>();
+    fn of(sample: &Sample) -> Self {
+        Values(vec![sample.value])
+    }
+    #[inline]
+    fn add(&mut self, sample: &Sample) {
+        self.0.push(sample.value);
+    }
+    fn merge(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+}
+
+impl Panes<Values> {
+    /// Applies `function`, to which the order must not matter, to the values of each window.
+    pub fn gather(&self, function: impl Fn(&mut [f64]) -> f64) -> Vec<(u32, f64)> {
+        let mut window = Vec::new();
+        self.windows()
+            .map(|(step, panes)| {
+                window.clear();
+                self.folds(panes).for_each(|held| window.extend_from_slice(&held.0));
                 (step, function(&mut window))
             })
             .collect()

@@ -17,7 +17,11 @@ struct Summary {
 pub fn apply(op: VectorOp, series: Vec<StepSeries>, grouping: &Grouping, steps: usize) -> Vec<StepSeries> {
     let mut summaries = vec![Summary::default(); steps];
     let mut result = Vec::new();
-    for (labels, members) in grouped(series, grouping) {
+    for (labels, mut members) in grouped(series, grouping) {
+        if let ([alone], true) = (&mut members[..], keeps_one(op)) {
+            result.push(StepSeries { labels, points: std::mem::take(&mut alone.points) });
+            continue;
+        }
         for (step, value) in members.iter().flat_map(|s| &s.points) {
             if let Some(summary) = summaries.get_mut(*step as usize) {
                 add(op, summary, *value);
@@ -33,6 +37,11 @@ pub fn apply(op: VectorOp, series: Vec<StepSeries>, grouping: &Grouping, steps: 
         result.push(StepSeries { labels, points });
     }
     result
+}
+
+/// Whether one value is its own summary.
+fn keeps_one(op: VectorOp) -> bool {
+    matches!(op, VectorOp::Sum | VectorOp::Min | VectorOp::Max | VectorOp::Avg)
 }
 
 /// The first and last step at which some member has a point: a group with few points must not cost a walk over all steps.

@@ -25,6 +25,9 @@ pub fn group(labels: &Labels, grouping: &Grouping) -> Labels {
 
 /// Only (`keep`) or all but the named labels.
 fn project(labels: &Labels, names: &[smol_str::SmolStr], keep: bool) -> Labels {
+    if labels.iter().all(|l| names.contains(&l.name) == keep) {
+        return labels.clone();
+    }
     let kept = labels.iter().filter(|l| names.contains(&l.name) == keep);
     Labels::new(kept.map(|l| (l.name.clone(), l.value.clone())))
 }

@@ -1,0 +1,76 @@
+//! What an operator looks at when a process misbehaves: its tasks, its memory, where its CPU time goes. Routes of operators
+//! only. It must not know any role.
+
+#[cfg(feature = "profile")]
+mod profile;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use runtime::memory::Budget;
+use runtime::tasks::Tasks;
+use std::sync::Arc;
+
+const TEXT: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+
+/// Lines of the kernel's report that tell of memory and threads.
+const STATUS_LINES: [&str; 6] = ["VmPeak:", "VmHWM:", "VmRSS:", "RssAnon:", "RssFile:", "Threads:"];
+
+#[derive(Clone)]
+pub struct Debug {
+    pub tasks: Tasks,
+    pub memory: Arc<Budget>,
+}
+
+impl Debug {
+    pub fn operators(self) -> Router {
+        let routes = Router::new()
+            .route("/debug/tasks", get(tasks))
+            .route("/debug/memory", get(memory))
+            .route("/debug/pprof/heap", get(heap));
+        #[cfg(feature = "profile")]
+        let routes = routes.route("/debug/pprof/profile", get(profile::cpu));
+        #[cfg(not(feature = "profile"))]
+        let routes = routes.route("/debug/pprof/profile", get(no_profile));
+        routes.with_state(self)
+    }
+}
+
+async fn tasks(State(debug): State<Debug>) -> Response {
+    let runtime = tokio::runtime::Handle::current().metrics();
+    let mut text = format!(
+        "threads {}\nalive tasks {}\nwaiting for a thread {}\n\n",
+        runtime.num_workers(),
+        runtime.num_alive_tasks(),
+        runtime.global_queue_depth()
+    );
+    for (name, count) in debug.tasks.counts().into_iter().filter(|(_, count)| *count > 0) {
+        text.push_str(&format!("{count:>5} {name}\n"));
+    }
+    (TEXT, text).into_response()
+}
+
+async fn memory(State(debug): State<Debug>) -> Response {
+    let (used, limit) = (debug.memory.used_bytes(), debug.memory.limit_bytes());
+    let mut text = format!("reserved bytes {used}\nmemory_limit bytes {limit}\n\n");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for line in status.lines().filter(|line| STATUS_LINES.iter().any(|start| line.starts_with(start))) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    (TEXT, text).into_response()
+}
+
+async fn heap() -> Response {
+    let text =
+        "the allocator (mimalloc) keeps no profile of the heap; /debug/memory tells what is reserved and resident\n";
+    (StatusCode::NOT_IMPLEMENTED, TEXT, text).into_response()
+}
+
+#[cfg(not(feature = "profile"))]
+async fn no_profile() -> Response {
+    let text = "this binary was built without CPU profiles: RUSTFLAGS=\"-C force-frame-pointers=yes\" cargo build --release -p lokirs --features profile\n";
+    (StatusCode::NOT_IMPLEMENTED, TEXT, text).into_response()
+}
