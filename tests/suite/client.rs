@@ -47,7 +47,12 @@ impl Client {
 
     /// Status and body of a GET.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let answer = self.request(reqwest::Method::GET, path).send().await.unwrap();
+        self.send("GET", path).await
+    }
+
+    /// Status and body of a request without one.
+    pub async fn send(&self, method: &str, path: &str) -> (u16, String) {
+        let answer = self.request(method.parse().unwrap(), path).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 

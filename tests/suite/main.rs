@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the suite is a client: real time, and tasks that a test joins")]
 
 mod access;
+mod backend;
 mod bucket;
 #[path = "../certificates.rs"]
 mod certificates;

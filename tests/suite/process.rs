@@ -143,16 +143,21 @@ impl Node {
 
     /// SIGTERM; answers how long the process took to end, which it must do by itself with status 0.
     pub fn stop(&mut self) -> Duration {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.wait_end()
+    }
+
+    /// Waits until the process has ended, as it was told to; answers how long that took. Its status must be 0.
+    pub fn wait_end(&mut self) -> Duration {
         let mut child = self.child.take().expect("the node runs");
         let started = Instant::now();
-        let pid = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         loop {
             if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success(), "SIGTERM ended the process with {status}:\n{}", self.log());
+                assert!(status.success(), "the process ended with {status}:\n{}", self.log());
                 return started.elapsed();
             }
-            assert!(started.elapsed() < STOP_WITHIN + Duration::from_secs(5), "SIGTERM has no effect:\n{}", self.log());
+            assert!(started.elapsed() < STOP_WITHIN + Duration::from_secs(5), "it does not end:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -25,6 +25,7 @@ use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
 use runtime::memory::Budget;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -158,7 +159,10 @@ impl Ingester {
         let _drained = self.pushes.acquire_many(all).await;
         self.core.tails.close();
         if flush {
-            self.flush_all().await;
+            let (start_ns, used) = (self.core.clock.now_ns(), self.core.budget.used_bytes());
+            let chunks = self.flush_all().await;
+            let took = Duration::from_nanos(self.core.clock.now_ns().saturating_sub(start_ns).max(0) as u64);
+            tracing::info!(chunks, memory_bytes = used, ?took, "the ingester has stored everything");
         }
         self.core.stop.cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock());
@@ -168,7 +172,8 @@ impl Ingester {
         Ok(())
     }
 
-    async fn flush_all(&self) {
+    /// Answers how many chunks were stored for it.
+    async fn flush_all(&self) -> usize {
         let core = &self.core;
         let mut waiting = vec![];
         for tenant in core.tenants.all() {
@@ -183,12 +188,14 @@ impl Ingester {
                 }
             }
         }
+        let chunks = waiting.len();
         for mut stored in waiting {
             let _ = stored.wait_for(|stored| *stored).await;
         }
         // The segment that is written holds what is stored by now; it can go only when it has ended.
         core.wal.roll().await;
         ship_all(core).await;
+        chunks
     }
 
     fn admit_push(&self) -> Result<OwnedSemaphorePermit> {

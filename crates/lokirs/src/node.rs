@@ -29,6 +29,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 /// From the signal to the end of the process: what orchestrators grant before they kill.
@@ -54,6 +55,8 @@ pub struct Base {
     pub members: Arc<dyn Members>,
     /// Our id among the members.
     pub id: String,
+    /// Ends the process as a signal does.
+    pub terminate: CancellationToken,
 }
 
 /// What roles add to the process.
@@ -99,6 +102,7 @@ pub struct Node {
     http_address: SocketAddr,
     grpc_address: SocketAddr,
     admin_address: Option<SocketAddr>,
+    terminate: CancellationToken,
 }
 
 impl Node {
@@ -115,7 +119,7 @@ impl Node {
         let mut parts = Parts::default();
         base.cluster.add_to(&mut parts);
         roles::add(&chosen, &base, &mut parts).await?;
-        let Base { settings, metrics, services, tasks, memory, reloader, cluster, .. } = base;
+        let Base { settings, metrics, services, tasks, memory, reloader, cluster, terminate, .. } = base;
         let admin = Admin {
             services: services.clone(),
             metrics: metrics.clone(),
@@ -166,6 +170,7 @@ impl Node {
             http_address,
             grpc_address,
             admin_address,
+            terminate,
         })
     }
 
@@ -182,9 +187,12 @@ impl Node {
         self.admin_address
     }
 
-    /// Serves until `signal`, then stops. True when everything stopped in time.
+    /// Serves until `signal`, or until an operator asks for the end, then stops. True when everything stopped in time.
     pub async fn run(self, signal: impl Future<Output = ()>) -> bool {
-        signal.await;
+        tokio::select! {
+            () = signal => {}
+            () = self.terminate.cancelled() => {}
+        }
         tracing::info!("stopping");
         self.services.stop();
         tokio::join!(tokio::time::sleep(self.shutdown_delay), self.cluster.told());
@@ -244,6 +252,7 @@ async fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
         id: cluster.id.clone(),
         members: cluster.members.clone(),
         cluster,
+        terminate: CancellationToken::new(),
     })
 }
 

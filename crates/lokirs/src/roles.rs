@@ -4,6 +4,7 @@ mod absent;
 mod compactor;
 mod deletes;
 mod gateway;
+mod lifecycle;
 mod owner;
 mod read;
 mod ring;

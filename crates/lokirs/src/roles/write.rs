@@ -1,7 +1,9 @@
 //! The write path of a process: ingester and distributor.
 
+use super::lifecycle::lifecycle;
 use super::ring::IngesterRing;
 use super::stores::{RESYNC_INTERVAL, Stores};
+use crate::config::roles::Wal;
 use crate::node::{Base, Parts};
 use api::push::{BodyLimits, PushApi};
 use async_trait::async_trait;
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use cluster::members::{Member, MemberState};
 use distributor::Distributor;
 use format::{ChunkRef, Codec};
-use ingester::wal::disk::FileSystem;
+use ingester::wal::disk::{FileSystem, Nowhere};
 use ingester::{ChunkSink, Ingester, PatternSettings, Settings, WalSettings};
 use model::{Labels, Result, TenantId};
 use std::sync::Arc;
@@ -58,24 +60,29 @@ pub async fn ingester(
         limits: base.limits.clone(),
         stream_share: Arc::new(share),
         sink: Arc::new(StoredChunks { chunks: stores.chunks.clone(), shipper: stores.shipper(base)?, reader }),
-        disk: Arc::new(FileSystem),
+        disk: if base.settings.ingester.wal.enabled { Arc::new(FileSystem) } else { Arc::new(Nowhere) },
         metrics: base.metrics.with_registry(ingester::metrics::Metrics::new),
     });
     let ingester = ingester.await.map_err(|e| e.message)?;
+    if !base.settings.ingester.wal.enabled {
+        let copies = replication / 2 + 1;
+        tracing::warn!(
+            copies,
+            "ingester.wal.enabled is false: until it is stored, an acknowledged line is in memory only"
+        );
+    }
     let service = base.services.add("ingester");
     service.starting("recovering the write-ahead log");
-    let recovering = ingester.clone();
+    let (recovering, recovered) = (ingester.clone(), service.clone());
     base.tasks.spawn("ingester recovery", async move {
         recovering.recovered().await;
-        service.running();
+        recovered.running();
     });
     parts.serve_grpc(rpc::wire::ingester_server(ingester.clone()));
-    let stopping = ingester.clone();
+    let stopping = lifecycle(base, ingester.clone(), service, parts);
     let members = base.members.clone();
     parts.on_stop("ingester", async move {
-        if let Err(e) = stopping.shutdown(true).await {
-            tracing::error!(error = %e, "the ingester stopped with an error");
-        }
+        stopping.stop(true).await;
         let alone = has_reader && members.all().len() < 2;
         if !alone {
             tokio::time::sleep(2 * RESYNC_INTERVAL).await;
@@ -103,7 +110,7 @@ fn ingester_settings(base: &Base, stores: &Stores) -> Result<Settings, String> {
         concurrent_flushes: own.concurrent_flushes,
         replay_memory_ceiling: own.wal.replay_memory_ceiling,
         patterns: own_patterns(base),
-        wal: WalSettings { dir: own.wal.dir.clone().into(), ..defaults.wal.clone() },
+        wal: wal_settings(&own.wal),
         ..defaults
     };
     settings.check().map_err(|e| e.message)?;
@@ -121,6 +128,13 @@ fn own_patterns(base: &Base) -> Option<PatternSettings> {
         retain_for: own.retain_for,
     };
     own.enabled.then(|| PatternSettings { stream, ..PatternSettings::default() })
+}
+
+/// Without a log there is nothing to be bounded but memory, and the memory budget does that.
+fn wal_settings(own: &Wal) -> WalSettings {
+    let defaults = WalSettings::default();
+    let budget_bytes = if own.enabled { defaults.budget_bytes } else { u64::MAX };
+    WalSettings { dir: own.dir.clone().into(), budget_bytes, ..defaults }
 }
 
 /// The distributor and the push API.
