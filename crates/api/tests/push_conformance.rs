@@ -29,7 +29,12 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/conformance
 const OF_THE_INGESTER: [&str; 2] = ["older-than-window", "out-of-order"];
 /// Where this server differs on purpose: HTTP says that "deflate" has zlib's header, and clients send it; a request that
 /// stays wrong is answered with 400, because agents repeat for ever what gets a 500.
-const DIFFERENT_ON_PURPOSE: [&str; 2] = ["push_json/deflate-zlib-wrapped", "push_json/metadata-name-all-invalid"];
+const DIFFERENT_ON_PURPOSE: [&str; 4] = [
+    "push_json/deflate-zlib-wrapped",
+    "push_json/metadata-name-all-invalid",
+    "push_json/metadata-name-all-invalid-read",
+    "push_json/metadata-empty-name",
+];
 
 type Entry = (i64, String, BTreeMap<String, String>);
 
