@@ -18,7 +18,7 @@ class Bucket:
         self.faults = []
         self.chunks = {}
         self.files = []
-        for path in sorted(self.paths()):
+        for path in sorted(path for path in self.paths() if not path.startswith(OWN)):
             with open(os.path.join(root, path), "rb") as f:
                 self.read(path, f.read())
 
@@ -29,8 +29,6 @@ class Bucket:
 
     def read(self, path, body):
         try:
-            if path.startswith(OWN):
-                return
             if path.startswith("index/"):
                 self.read_index(path, body)
             else:

@@ -115,7 +115,6 @@ async fn a_querier_asks_the_index_gateway_and_reads_itself_when_it_dies() {
         assert_eq!(files(&cache), [] as [PathBuf; 0], "the querier has read no index file itself");
         let asked = metric(&cluster.client("g"), "loki_index_gateway_requests_total").await;
         assert!(asked >= 2.0, "{asked}");
-        assert_eq!(cluster.client("g").get("/indexgateway/ring").await.0, if mode == "ring" { 200 } else { 404 });
 
         cluster.node("g").kill();
         assert_eq!(cluster.read("r", "a").await, written);
@@ -136,8 +135,7 @@ async fn a_compactor_that_is_killed_in_its_work_leaves_it_to_another() {
     let targets = [("w", "ingester,distributor,querier"), ("c1", "compactor"), ("c2", "compactor")];
     let mut cluster = Cluster::new(&targets, &["w", "c1", "c2"], "compactor: {compaction_interval: 1s}\n");
     cluster.start(&["w", "c1"]).await;
-    let (_, page) = cluster.client("c1").get("/compactor/ring").await;
-    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let page = cluster.client("c1").get_json("/compactor/ring").await;
     assert_eq!(page["shards"].as_array().unwrap().len(), 2);
     let owner = if page["owner"] == "c1" { "c1" } else { "c2" };
     let other = if owner == "c1" { "c2" } else { "c1" };
@@ -165,10 +163,10 @@ async fn a_compactor_that_is_killed_in_its_work_leaves_it_to_another() {
     cluster.start(&[other]).await;
     until("one file is left of each day", async || {
         let days = std::fs::read_dir(cluster.dir.path().join("bucket/index")).unwrap().count();
-        cluster.index_files().len() == days
+        let running = metric(&cluster.client(other), "loki_boltdb_shipper_compactor_running").await;
+        cluster.index_files().len() == days && running == 1.0
     })
     .await;
-    assert_eq!(metric(&cluster.client(other), "loki_boltdb_shipper_compactor_running").await, 1.0);
     tokio::task::block_in_place(|| cluster.node("w").stop());
     cluster.node("w").start().await;
     for i in 0..3 {

@@ -74,7 +74,8 @@ fn node_over(store: &Store, dir: &std::path::Path) -> Node {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recorded_answers_hold_from_chunks_stored_on_s3() {
     let dir = tempfile::tempdir().unwrap();
-    let mut node = node_over(&Store::s3().await, dir.path());
+    let store = Store::s3().await;
+    let mut node = node_over(&store, dir.path());
     node.start().await;
     // One area loads the data set.
     tokio::task::block_in_place(|| run(&node, &["--only", "selectors"]));

@@ -130,7 +130,7 @@ fn explosive() -> Vec<Attack> {
         instant("topk of everything", "topk(1000000000000, sum by (id) (count_over_time({app=\"series\"} | logfmt [1h])))".into()),
         instant("quantile of everything", "quantile_over_time(0.99, {app=~\".+\"} | logfmt | unwrap id [30d]) by (id)".into()),
         instant("quantile of everything at once", "quantile_over_time(0.99, {app=~\".+\"} | logfmt | unwrap id | __error__=\"\" [30d]) by ()".into()),
-        instant("products of series", "sum by (id) (count_over_time({app=\"series\"} | logfmt [1h])) * on () group_left sum by (id) (count_over_time({app=\"series\"} | logfmt [1h]))".into()),
+        instant("products of series", "sum by (id) (count_over_time({app=\"series\"} | logfmt [1h])) * on (id) sum by (id) (count_over_time({app=\"series\"} | logfmt [1h]))".into()),
         instant("a range of a thousand years", "count_over_time({app=\"x\"}[1000y])".into()),
         instant("an offset of a thousand years", "count_over_time({app=\"x\"}[1m] offset 1000y)".into()),
         instant("a number beyond numbers", format!("vector({})", "9".repeat(100_000))),

@@ -5,7 +5,7 @@ mod compactor;
 mod deletes;
 mod gateway;
 mod lifecycle;
-mod owner;
+pub(crate) mod owner;
 mod read;
 mod ring;
 mod stores;

@@ -1,6 +1,8 @@
 //! What a query found out on its way: warnings for the client and counters for the `stats` object.
 
+use model::Symbols;
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Warnings kept for one answer; more are counted in the last one.
@@ -10,6 +12,8 @@ const WARNINGS_MAX: usize = 20;
 #[derive(Default)]
 pub struct Notes {
     warnings: Mutex<Vec<String>>,
+    /// Symbols that are still read, and the warning if one turns out to be missing.
+    watched: Mutex<Vec<(Arc<Symbols>, String)>>,
     dropped_warnings: AtomicU64,
     pub chunks_referenced: AtomicU64,
     /// What selections are about to read, in bytes.
@@ -40,7 +44,20 @@ impl Notes {
         }
     }
 
+    /// Warns, when the answer is there at the latest, if `symbols` have turned out to be incomplete. They are kept only
+    /// if somebody else has them as well.
+    pub fn watch(&self, symbols: &Arc<Symbols>, warning: impl FnOnce() -> String) {
+        if symbols.is_dangling() {
+            self.warn(warning());
+        } else if Arc::strong_count(symbols) > 1 {
+            self.watched.lock().push((symbols.clone(), warning()));
+        }
+    }
+
     pub fn warnings(&self) -> Vec<String> {
+        for (_, warning) in self.watched.lock().extract_if(.., |(symbols, _)| symbols.is_dangling()) {
+            self.warn(warning);
+        }
         let mut warnings = self.warnings.lock().clone();
         let dropped = self.dropped_warnings.load(Ordering::Relaxed);
         if dropped > 0 {

@@ -128,11 +128,11 @@ struct OpenPart {
 /// What was found while the entries were read is told when nobody reads them any more.
 impl Drop for OpenPart {
     fn drop(&mut self) {
-        if self.chunk.symbols.is_dangling() {
+        self.fetcher.notes.watch(&self.chunk.symbols, || {
             let (tenant, chunk) = &self.fetcher.wanted[self.index];
             let key = self.fetcher.store.key(tenant, chunk);
-            self.fetcher.notes.warn(format!("partial answer: chunk {key}: structured metadata that is not there"));
-        }
+            format!("partial answer: chunk {key}: structured metadata that is not there")
+        });
     }
 }
 

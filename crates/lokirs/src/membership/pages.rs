@@ -1,6 +1,7 @@
 //! Who is in the cluster, for people and for programs: `/ring`, the same for the other roles, `/memberlist`.
 
 use super::Cluster;
+use crate::roles::owner::{self, COMPACTOR};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -42,7 +43,11 @@ fn ring(cluster: &Cluster, role: &str, headers: &HeaderMap) -> Response {
     let rows: Vec<Row> = cluster.rows().into_iter().filter(|row| row.member.plays(role)).collect();
     if wants_json(headers) {
         let shards: Vec<Value> = rows.iter().map(|row| row.shard(now_ns)).collect();
-        return Json(json!({ "shards": shards, "now": time(now_ns) })).into_response();
+        let mut body = json!({ "shards": shards, "now": time(now_ns) });
+        if role == COMPACTOR {
+            body["owner"] = owner::compactor(&*cluster.members).map(|member| member.id).into();
+        }
+        return Json(body).into_response();
     }
     let mut body = String::from(
         "<tr><th>Instance ID</th><th>Availability Zone</th><th>State</th><th>Address</th><th>Registered At</th>\

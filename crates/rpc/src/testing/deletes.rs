@@ -27,7 +27,11 @@ impl ScriptedDeletes {
         };
         let requests = vec![
             request("01599ad3", r#"{app="a\"b", env=~"x|y"}"#, DeleteStatus::Received),
-            request("00000000", r#"{app!="ü", job=~".+"} |= "secret" | json | level=~"a.*", size > 5KB"#, DeleteStatus::Processed),
+            request(
+                "00000000",
+                r#"{app!="ü", job=~".+"} |= "secret" | json | level=~"a.*", size > 5KB"#,
+                DeleteStatus::Processed,
+            ),
         ];
         ScriptedDeletes { requests, ..ScriptedDeletes::default() }
     }

@@ -80,6 +80,7 @@ mod tests {
 
     #[test]
     fn a_connection_string_says_account_key_and_endpoint() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let check = |text: &str, suffix: &str, expected: (&str, &str, Option<&str>)| {
             let settings = AzureSettings {
                 account_name: "own".into(),

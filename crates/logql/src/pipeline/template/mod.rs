@@ -27,8 +27,9 @@ use smol_str::SmolStr;
 use std::borrow::Cow;
 use syntax::{List, Node, Pipeline, Word, WordKind};
 
-/// The largest output of one template, in bytes: far above any line, far below what would hurt.
-pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// The largest output of one template, in bytes: twice Loki's default `max_line_size`. A query of many templates, each of
+/// which doubles its line, stops growing here.
+pub const OUTPUT_BYTES_MAX: usize = 512 << 10;
 /// Nodes and loop rounds that one run may take: a template is no place for long computations.
 pub const STEPS_MAX: usize = 100_000;
 /// Bytes of text that the functions of one run may read and make together: a bound on its time.
@@ -67,18 +68,26 @@ impl Template {
 
     /// Appends the output; on failure, which is Go's text, `out` is as it was.
     pub fn execute(&self, data: &Data<'_, '_>, out: &mut Vec<u8>) -> Result<(), String> {
-        let Some(pieces) = &self.simple else {
-            let start = out.len();
-            return run::run(self, data, out).inspect_err(|_| out.truncate(start));
+        let start = out.len();
+        let done = match &self.simple {
+            None => run::run(self, data, out),
+            Some(pieces) => pieces.iter().try_for_each(|piece| {
+                out.extend_from_slice(match piece {
+                    Piece::Text(text) => text.as_bytes(),
+                    Piece::Label(id) => data.labels.frozen_id(*id).unwrap_or("").as_bytes(),
+                    Piece::Line => data.line,
+                });
+                self.check_size(out.len() - start)
+            }),
         };
-        for piece in pieces {
-            out.extend_from_slice(match piece {
-                Piece::Text(text) => text.as_bytes(),
-                Piece::Label(id) => data.labels.frozen_id(*id).unwrap_or("").as_bytes(),
-                Piece::Line => data.line,
-            });
+        done.inspect_err(|_| out.truncate(start))
+    }
+
+    fn check_size(&self, bytes: usize) -> Result<(), String> {
+        match bytes > OUTPUT_BYTES_MAX {
+            true => Err(format!("template: {}: more than {OUTPUT_BYTES_MAX} bytes", self.name)),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -78,10 +78,7 @@ impl<'e> Run<'_, 'e, '_> {
         if self.steps > STEPS_MAX {
             return Err(Stop::Failed(format!("template: {}: more than {STEPS_MAX} steps", self.template.name)));
         }
-        if self.out.len() - self.start > OUTPUT_BYTES_MAX {
-            return Err(Stop::Failed(format!("template: {}: more than {OUTPUT_BYTES_MAX} bytes", self.template.name)));
-        }
-        Ok(())
+        self.template.check_size(self.out.len() - self.start).map_err(Stop::Failed)
     }
 
     fn list(&mut self, list: &'e List, dot: &Value<'e>) -> Outcome<()> {
