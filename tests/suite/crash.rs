@@ -6,7 +6,7 @@ use crate::ledger::{Producer, check};
 use crate::process::Node;
 use crate::store::Store;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Chunks and their index are written all the time.
 const INGESTER: &str = "\
@@ -19,6 +19,7 @@ ingester:
 
 /// Kills over S3, where each start and each flush takes longer.
 const KILLS_OVER_S3: u32 = 5;
+const FLUSHED_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_random_moments_no_acknowledged_line_is_lost_or_doubled() {
@@ -55,14 +56,23 @@ async fn kill_under_load(dir: &Path, store: Store, kills: u32) {
         node.kill();
         node.start().await;
     }
-    let mut acknowledged = 0;
+    let mut finished = vec![];
     for producer in producers {
-        let (name, written) = producer.finish().await;
+        finished.push(producer.finish().await);
+    }
+    // What the kills left in memory is handed over as well, while it is read.
+    assert_eq!(node.client().post("/flush", &[], vec![]).await.map(|(status, _)| status), Some(204));
+    let mut acknowledged = 0;
+    for (name, written) in finished {
         let selector = format!("{{job=\"ledger\", producer=\"{name}\"}}");
         let lines = node.client().all_lines(&selector, start, now_ns() + 1).await;
         acknowledged += check(&name, &written, &lines);
     }
     assert!(acknowledged > 1000, "only {acknowledged} lines were acknowledged");
-    assert!(!store.objects().list("index").await.unwrap().is_empty(), "chunks and index were written meanwhile");
+    let deadline = Instant::now() + FLUSHED_WITHIN;
+    while store.objects().list("index").await.unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "no index is written");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     eprintln!("{kills} kills, {acknowledged} acknowledged lines, all returned exactly once");
 }
