@@ -11,6 +11,7 @@ mod certificates;
 mod client;
 mod cluster;
 mod conformance;
+mod contract;
 mod crash;
 mod golden;
 mod gossip;
