@@ -5,9 +5,11 @@ import gzip
 import json
 import os
 import sys
+import time
 
 from lokidec import decode_chunk_data, decode_chunk_object, decode_tsdb, fingerprint
 
+READINGS_MAX = 20
 # Objects that Loki does not read: its own are the index files and the chunks.
 OWN = ("lokirs/", "loki_cluster_seed.json", "index/delete_requests")
 
@@ -112,6 +114,16 @@ class Bucket:
         return {"faults": self.faults, "files": files, "chunks": chunks}
 
 
-bucket = Bucket(sys.argv[1])
+def read(root):
+    """A store at work deletes objects between their listing and their reading; the bucket is then read anew."""
+    for _ in range(READINGS_MAX - 1):
+        try:
+            return Bucket(root)
+        except FileNotFoundError:
+            time.sleep(0.1)
+    return Bucket(root)
+
+
+bucket = read(sys.argv[1])
 bucket.cross_check()
 json.dump(bucket.report(), sys.stdout)
