@@ -6,12 +6,14 @@
 
 use crate::Codec;
 
+mod audit;
 mod decode;
 mod encode;
 mod frame;
 mod header;
 mod table;
 
+pub use audit::{FINGERPRINT_MAPPED_MAX, is_fingerprint_of};
 pub use decode::Chunk;
 pub use encode::{ChunkParts, SealedBlock, encode, seal};
 pub use table::BlockMeta;

@@ -2,6 +2,7 @@
 //! byte for byte as Loki writes versions 2 and 3; read from memory that somebody else mapped or loaded.
 //! It must not know where files live, nor how they are named.
 
+mod audit;
 mod labels;
 mod postings;
 mod read;

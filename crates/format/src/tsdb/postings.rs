@@ -77,6 +77,12 @@ impl PostingsTable {
         List::read(file, self.all)
     }
 
+    /// The places of all lists.
+    pub(super) fn lists<'a>(&'a self, file: &'a [u8]) -> impl Iterator<Item = Result<u64>> + 'a {
+        let of_pairs = self.names.iter().flat_map(|n| self.values(file, &n.name)).map(|entry| Ok(entry?.1));
+        std::iter::once(Ok(self.all)).chain(of_pairs)
+    }
+
     /// The values of `name`, ascending, each with the place of its list.
     pub(super) fn values<'a>(&self, file: &'a [u8], name: &str) -> Values<'a> {
         let found = self.names.binary_search_by(|n| n.name.as_str().cmp(name)).ok();

@@ -49,7 +49,7 @@ impl SeriesView<'_> {
 pub struct Index<B> {
     pub(super) bytes: B,
     version: TsdbVersion,
-    toc: Toc,
+    pub(super) toc: Toc,
     pub(super) symbols: SymbolOffsets,
     pub(super) postings: PostingsTable,
     /// Reference and fingerprint of series 0, 1024, 2048, …
@@ -124,11 +124,28 @@ impl<B: AsRef<[u8]>> Index<B> {
         from_ms: i64,
         through_ms: i64,
         fingerprints: Option<(u64, u64)>,
+        visit: impl FnMut(SeriesView<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let refs = select(self.bytes.as_ref(), &self.postings, matchers)?;
+        let refs = self.within(&refs, fingerprints);
+        self.walk(refs, (from_ms, through_ms), fingerprints, false, visit)
+    }
+
+    /// Gives every series with all its chunks to `visit`, in the order of the file; one may have no chunks.
+    pub fn for_each_row(&self, visit: impl FnMut(SeriesView<'_>) -> Result<()>) -> Result<()> {
+        let refs: Vec<u32> = self.postings.all(self.bytes.as_ref())?.iter().collect();
+        self.walk(&refs, (i64::MIN, i64::MAX), None, true, visit)
+    }
+
+    fn walk(
+        &self,
+        refs: &[u32],
+        (from_ms, through_ms): (i64, i64),
+        fingerprints: Option<(u64, u64)>,
+        keep_empty: bool,
         mut visit: impl FnMut(SeriesView<'_>) -> Result<()>,
     ) -> Result<()> {
         let file = self.bytes.as_ref();
-        let refs = select(file, &self.postings, matchers)?;
-        let refs = self.within(&refs, fingerprints);
         let (mut ordinals, mut labels, mut chunks) = (Vec::new(), Vec::new(), Vec::new());
         for reference in refs {
             let mut entry = self.entry(*reference)?;
@@ -140,7 +157,7 @@ impl<B: AsRef<[u8]>> Index<B> {
             entry.labels(|name, value| ordinals.push((name, value)))?;
             chunks.clear();
             entry.chunks(from_ms, through_ms, &mut chunks)?;
-            if chunks.is_empty() {
+            if chunks.is_empty() && !keep_empty {
                 continue;
             }
             labels.clear();
