@@ -1,7 +1,6 @@
 //! Delete requests carried out on the rows of one table: a chunk that a request names as a whole goes, one that it
 //! names in part is replaced by what is left of it. It must not know index files, nor how requests are kept.
 
-use crate::index_file::off_thread;
 use crate::metrics::{Metrics, UserLabel};
 use crate::rewrite::{self, Rest};
 use crate::tables::Table;
@@ -13,6 +12,7 @@ use model::{Kind, Result, TenantId};
 use rpc::deletes::DeleteFilter;
 use std::collections::HashSet;
 use storage::chunks::ChunkStore;
+use storage::index::file::off_thread;
 
 /// A request that is to be carried out.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,6 @@
 mod book;
 mod compactor;
 mod erase;
-mod index_file;
 mod marks;
 mod metrics;
 mod requests;
@@ -26,6 +25,7 @@ mod table;
 mod tables;
 
 pub use compactor::{Compactor, Parts, Turn};
+pub use marks::marked;
 pub use metrics::Metrics;
 pub use requests::DeleteRequests;
 pub use settings::Settings;

@@ -5,7 +5,7 @@ use format::ChunkRef;
 use format::crc::crc32c;
 use format::key::parse_key;
 use format::schema::SchemaVersion;
-use model::{Error, Result, TenantId};
+use model::{Error, Kind, Result, TenantId};
 use storage::objects::Objects;
 
 /// Where marks live; Loki looks into this folder neither for chunks nor for index files.
@@ -38,6 +38,19 @@ pub async fn list(objects: &Objects) -> Result<Vec<Mark>> {
         Some(Mark { key, marked_ns })
     };
     Ok(listed.filter_map(|object| mark(object.key)).collect())
+}
+
+/// Every chunk that waits to be deleted.
+pub async fn marked(objects: &Objects) -> Result<Vec<(TenantId, ChunkRef)>> {
+    let mut chunks = Vec::new();
+    for mark in list(objects).await? {
+        match mark.chunks(objects).await {
+            // The sweep was here in between.
+            Err(e) if e.kind == Kind::NotFound => {}
+            of_mark => chunks.extend(of_mark?),
+        }
+    }
+    Ok(chunks)
 }
 
 impl Mark {

@@ -2,12 +2,10 @@
 //! It must not know where files live.
 
 use format::ChunkRef;
-use format::tsdb::{Index, SeriesChunks, TENANT_LABEL};
+use format::tsdb::{SeriesChunks, TENANT_LABEL};
 use model::{Error, Labels, Matcher, Result, TenantId};
 use std::collections::BTreeSet;
-
-/// An index file in memory.
-pub type File = Index<Vec<u8>>;
+use storage::index::file::File;
 
 /// The tenants in a file of several. `Corrupt` when a series names none: it would be lost when the file goes.
 pub fn tenants(file: &File) -> Result<BTreeSet<TenantId>> {

@@ -3,14 +3,15 @@
 
 use crate::marks::{self, Mark};
 use crate::metrics::Metrics;
+use crate::rows;
 use crate::tables::{self, Table};
-use crate::{index_file, rows};
 use format::ChunkRef;
 use model::{Kind, Result, TenantId};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use storage::chunks::ChunkStore;
 use storage::index::Places;
+use storage::index::file::{self, File};
 use storage::objects::Objects;
 
 pub struct Sweep<'a> {
@@ -151,7 +152,7 @@ async fn list(table: &Table, tenant: &TenantId) -> Result<Listed> {
     let (mut own, mut shared) = (Vec::new(), Vec::new());
     let keys = table.own.get(tenant).into_iter().flatten().map(|key| (key, false));
     for (key, is_shared) in keys.chain(table.shared.iter().map(|key| (key, true))) {
-        match index_file::read(&table.objects, key).await {
+        match file::read(&table.objects, key).await {
             Ok(file) if is_shared => shared.push(file),
             Ok(file) => own.push(file),
             Err(e) if e.kind == Kind::Unavailable => return Err(e),
@@ -161,7 +162,7 @@ async fn list(table: &Table, tenant: &TenantId) -> Result<Listed> {
             }
         }
     }
-    let (shared, own): (Vec<&rows::File>, Vec<&rows::File>) = (shared.iter().collect(), own.iter().collect());
+    let (shared, own): (Vec<&File>, Vec<&File>) = (shared.iter().collect(), own.iter().collect());
     let Ok(rows) = rows::merged(tenant, &shared, &own) else { return Ok(None) };
     let chunks = rows.iter().flat_map(|series| &series.chunks);
     Ok(Some(chunks.map(|chunk| identity(tenant, chunk)).collect()))

@@ -3,11 +3,10 @@
 //! chunks that it lists no more are marked → the old files go. A crash in between leaves files that list the same twice.
 
 use crate::erase::{Due, Eraser};
-use crate::index_file::{self, off_thread};
 use crate::marks;
 use crate::metrics::Metrics;
 use crate::retention::Retention;
-use crate::rows::{self, File};
+use crate::rows;
 use crate::tables::{self, Table};
 use format::ChunkRef;
 use format::tsdb::SeriesChunks;
@@ -16,6 +15,7 @@ use runtime::limits::Overrides;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use storage::chunks::ChunkStore;
+use storage::index::file::{self, File, off_thread};
 use storage::objects::Objects;
 
 /// What one pass over all tables does to each.
@@ -53,7 +53,7 @@ impl Round<'_> {
         let mut tenants: BTreeMap<TenantId, Vec<Arc<File>>> =
             table.own.keys().map(|tenant| (tenant.clone(), vec![])).collect();
         for key in &table.shared {
-            let file = Arc::new(index_file::read(&table.objects, key).await?);
+            let file = Arc::new(file::read(&table.objects, key).await?);
             for tenant in rows::tenants(&file).map_err(|e| e.context(key))? {
                 tenants.entry(tenant).or_default().push(file.clone());
             }
@@ -89,7 +89,7 @@ impl Round<'_> {
         }
         if rows.iter().any(|series| !series.chunks.is_empty()) {
             let dir = format!("{}/{tenant}", table.key);
-            index_file::write(&table.objects, &dir, self.stamp(sources), table.version, rows).await?;
+            file::write(&table.objects, &dir, self.stamp(sources), table.version, rows).await?;
             done.files_written += 1;
         }
         marks::put(self.state, tenant, table.day, &gone, self.now_ns).await?;
@@ -151,7 +151,7 @@ async fn read_rows(
 ) -> Result<Vec<SeriesChunks>> {
     let mut own = Vec::with_capacity(sources.len());
     for key in sources {
-        own.push(index_file::read(&table.objects, key).await?);
+        own.push(file::read(&table.objects, key).await?);
     }
     let (tenant, key) = (tenant.clone(), table.key.clone());
     off_thread(move || {

@@ -114,7 +114,7 @@ fn stands_alone(name: &str, keys: &Keys) -> Option<bool> {
 
 /// What `-help` prints.
 pub fn help(keys: &Keys) -> String {
-    let mut out = String::from("Usage of lokirs:\n");
+    let mut out = format!("Usage of lokirs:\n{}", crate::commands::USAGE);
     for (name, _, text) in ACTIONS {
         out.push_str(&format!("  -{name}\n    \t{text}\n"));
     }

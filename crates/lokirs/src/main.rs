@@ -1,5 +1,6 @@
 //! The process: what the flags ask for, then the node, then its exit code.
 
+use lokirs::commands::Command;
 use lokirs::config::{self, Config, Keys};
 use lokirs::flags::{self, Flags};
 use lokirs::node::Node;
@@ -21,6 +22,15 @@ const WRONG_FLAGS: u8 = 2;
 fn main() -> ExitCode {
     let keys = Arc::new(Keys::of_loki());
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(command) = Command::of(&arguments, &keys) {
+        return match command {
+            Ok(command) => look(command, &keys),
+            Err(fault) => {
+                complain(&fault);
+                ExitCode::from(WRONG_FLAGS)
+            }
+        };
+    }
     let flags = match Flags::parse(&arguments, &keys) {
         Ok(flags) => flags,
         Err(fault) => {
@@ -47,6 +57,25 @@ fn main() -> ExitCode {
         Err(fault) => return exit(Err(fault)),
     };
     start(&flags, config, keys)
+}
+
+/// Runs a command on the bucket: 0 when all is well, 1 when something was found, 2 when it could not run.
+fn look(command: Command, keys: &Keys) -> ExitCode {
+    let threads = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(threads) => threads,
+        Err(error) => return exit(Err(format!("cannot start threads: {error}"))),
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let ran = threads.block_on(command.run(&|name| std::env::var(name).ok(), keys, &mut out));
+    let told = out.flush();
+    match ran.and_then(|sound| told.map(|()| sound).map_err(|error| error.to_string())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(fault) => {
+            complain(&fault);
+            ExitCode::from(WRONG_FLAGS)
+        }
+    }
 }
 
 fn start(flags: &Flags, config: Config, keys: Arc<Keys>) -> ExitCode {

@@ -8,7 +8,7 @@ mod lifecycle;
 pub(crate) mod owner;
 mod read;
 mod ring;
-mod stores;
+pub(crate) mod stores;
 mod write;
 
 use crate::node::{Base, Parts};

@@ -75,8 +75,8 @@ impl Toc {
 mod tests {
     use super::*;
     use crate::ChunkRef;
-    use crate::tsdb::section::LENGTH_BYTES;
     use crate::schema::TsdbVersion;
+    use crate::tsdb::section::LENGTH_BYTES;
 
     /// A file of several series, long ones among them, so that every part has some bytes.
     fn file(version: TsdbVersion) -> Vec<u8> {

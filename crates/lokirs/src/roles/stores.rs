@@ -34,16 +34,8 @@ pub struct Stores {
 impl Stores {
     pub fn open(base: &Base) -> Result<Stores, String> {
         let settings = &base.settings;
-        let schema = Arc::new(Schema::new(periods(settings)?).map_err(|e| e.message)?);
         let metrics = base.metrics.with_registry(ObjectMetrics::register);
-        let mut objects: HashMap<String, Objects> = HashMap::new();
-        for period in schema.periods() {
-            let name = &period.object_store;
-            if !objects.contains_key(name) {
-                let opened = open(name, &object_settings(settings, name)?, Some(&metrics)).map_err(|e| e.message)?;
-                objects.insert(name.clone(), opened);
-            }
-        }
+        let (schema, objects) = opened(settings, Some(&metrics))?;
         let cache = &settings.chunk_store_config.chunk_cache_config.embedded_cache;
         let mut chunk_settings = ChunkStoreSettings {
             parallel_fetches_max: settings.storage_config.max_parallel_get_chunk,
@@ -82,6 +74,27 @@ impl Stores {
     pub fn layout(&self) -> Layout {
         self.schema.periods().last().map_or(Layout::Metadata, |p| p.schema.chunk_layout())
     }
+}
+
+/// The periods and their buckets, without anything that a role needs.
+pub fn places(settings: &Settings) -> Result<Places, String> {
+    let (schema, objects) = opened(settings, None)?;
+    Places::new(schema, objects).map_err(|e| e.message)
+}
+
+type Opened = (Arc<Schema>, HashMap<String, Objects>);
+
+fn opened(settings: &Settings, metrics: Option<&ObjectMetrics>) -> Result<Opened, String> {
+    let schema = Arc::new(Schema::new(periods(settings)?).map_err(|e| e.message)?);
+    let mut objects: HashMap<String, Objects> = HashMap::new();
+    for period in schema.periods() {
+        let name = &period.object_store;
+        if !objects.contains_key(name) {
+            let opened = open(name, &object_settings(settings, name)?, metrics).map_err(|e| e.message)?;
+            objects.insert(name.clone(), opened);
+        }
+    }
+    Ok((schema, objects))
 }
 
 fn periods(settings: &Settings) -> Result<Vec<Period>, String> {

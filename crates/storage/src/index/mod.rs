@@ -1,7 +1,8 @@
 //! The index on the object store: one table per day, each a handful of TSDB files that are never changed once written.
-//! `ship` adds files; `tables` lists them, `files` keeps local copies, `lookup` asks them, `serve` answers with that as the index's service. It must not know LogQL, nor
+//! `file` is one of them; `ship` adds files; `tables` lists them, `files` keeps local copies, `lookup` asks them, `serve` answers with that as the index's service. It must not know LogQL, nor
 //! what is in a chunk.
 
+pub mod file;
 mod files;
 mod lookup;
 mod map;
@@ -11,6 +12,8 @@ mod serve;
 mod ship;
 mod tables;
 mod uploader;
+
+pub(crate) use tables::is_index_file;
 
 pub use lookup::IndexReader;
 pub use metrics::IndexMetrics;

@@ -47,7 +47,7 @@ impl Listing {
 }
 
 /// `<number>-<anything>.tsdb`, perhaps compressed.
-fn is_index_file(name: &str) -> bool {
+pub(crate) fn is_index_file(name: &str) -> bool {
     let base = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(FILE_SUFFIX);
     let number = base.and_then(|base| base.split_once('-')).map_or("", |(number, _)| number);
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())

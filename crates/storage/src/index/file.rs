@@ -1,6 +1,6 @@
 //! Index objects: read, verified; built, compressed, stored, and verified again as stored.
 
-use crate::rows::File;
+use crate::objects::Objects;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -8,7 +8,9 @@ use format::schema::TsdbVersion;
 use format::tsdb::{Index, IndexBuilder, SeriesChunks};
 use model::{Error, Kind, Result};
 use std::io::{Read, Write};
-use storage::objects::Objects;
+
+/// An index file in memory.
+pub type File = Index<Vec<u8>>;
 
 /// The largest index file, decompressed: a file's parts are addressed in 32 bits but for the series.
 const INDEX_BYTES_MAX: u64 = 4 << 30;
@@ -23,20 +25,21 @@ pub async fn read(objects: &Objects, key: &str) -> Result<File> {
 
 /// Writes `rows`, of which at least one has a chunk, as `<dir>/<stamp_ns>-compactor-<from>-<through>-<crc>.tsdb.gz`,
 /// and reads the object back: only a file that verifies may replace others. One that does not is taken away again.
-/// Answers the key.
+/// Answers the key and the object's size.
 pub async fn write(
     objects: &Objects,
     dir: &str,
     stamp_ns: i64,
     version: TsdbVersion,
     rows: Vec<SeriesChunks>,
-) -> Result<String> {
+) -> Result<(String, usize)> {
     let (index, object) = off_thread(move || build(version, rows)).await?;
     let (from, through, crc) = (index.from_ms(), index.through_ms(), index.toc_checksum());
     let key = format!("{dir}/{stamp_ns}-compactor-{from}-{through}-{crc:x}.tsdb.gz");
+    let bytes = object.len();
     objects.put(&key, object).await?;
     let verified = match read(objects, &key).await {
-        Ok(stored) if stored.as_bytes() == index.as_bytes() => return Ok(key),
+        Ok(stored) if stored.as_bytes() == index.as_bytes() => return Ok((key, bytes)),
         Ok(_) => Error::corrupt(format!("{key}: reads back differently from what was written")),
         Err(e) => e,
     };
@@ -48,7 +51,8 @@ pub async fn write(
     Err(verified)
 }
 
-fn build(version: TsdbVersion, rows: Vec<SeriesChunks>) -> Result<(File, Bytes)> {
+/// The file of `rows`, and the object that it is stored as.
+pub fn build(version: TsdbVersion, rows: Vec<SeriesChunks>) -> Result<(File, Bytes)> {
     let mut builder = IndexBuilder::new(version);
     for series in rows.into_iter().filter(|s| !s.chunks.is_empty()) {
         builder.add(series.labels, series.fingerprint, series.chunks);
@@ -60,7 +64,7 @@ fn build(version: TsdbVersion, rows: Vec<SeriesChunks>) -> Result<(File, Bytes)>
 
 /// Runs what may take a while away from the threads that wait for others.
 pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("compactor: {e}")))?
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("index file: {e}")))?
 }
 
 fn gunzip(object: &[u8]) -> Result<Vec<u8>> {
