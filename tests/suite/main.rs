@@ -17,6 +17,7 @@ mod golden;
 mod gossip;
 mod hostile;
 mod hostile_queries;
+mod isolation;
 mod ledger;
 mod metrics;
 mod outage;
