@@ -264,6 +264,7 @@ mod tests {
                 limit: 1,
                 direction: Direction::Backward,
                 partial_series: false,
+                part: None,
             };
             let expr = logql::parse::parse(query).unwrap();
             let got = check(&expr, &request, &[Arc::new(limits)]);

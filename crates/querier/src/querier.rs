@@ -192,7 +192,7 @@ fn engine_limits(
     let budget = budget.clone();
     let cancelled = cancelled.clone();
     EngineLimits {
-        max_series: strictest(|l| l.max_query_series as u64) as usize,
+        max_series: if request.part.is_some() { 0 } else { strictest(|l| l.max_query_series as u64) as usize },
         partial_series: request.partial_series,
         max_entries: u32::try_from(strictest(|l| l.max_entries_limit_per_query)).unwrap_or(u32::MAX),
         max_window_ns: strictest(|l| limits::nanos(l.max_query_range) as u64) as i64,
@@ -232,6 +232,7 @@ fn engine_params(request: &QueryRequest, limits: &[Arc<Limits>], now_ns: i64) ->
         direction: request.direction,
         interval_ns,
         now_ns,
+        shard: request.part.and_then(|part| part.shard),
     }
 }
 

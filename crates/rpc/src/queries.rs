@@ -1,6 +1,7 @@
 //! The query service: what a query-frontend, its stages and a querier all are.
 
 use async_trait::async_trait;
+use logql::source::Shard;
 use logql::value::QueryValue;
 use model::{Direction, Labels, Matcher, Result, TenantId, TimeRange};
 use patterns::Sample;
@@ -47,8 +48,17 @@ pub struct QueryRequest {
     pub time: QueryTime,
     pub limit: u32,
     pub direction: Direction,
+    /// What this is a part of was split by a frontend, which checks the whole.
+    pub part: Option<Part>,
     /// More series than the limit give a partial answer and a warning instead of an error, as Logs Drilldown asks.
     pub partial_series: bool,
+}
+
+/// A part of a query. The limits of entries and series are the whole's, whose answer the frontend makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Only these streams.
+    pub shard: Option<Shard>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

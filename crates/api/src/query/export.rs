@@ -196,6 +196,7 @@ impl Export {
             limit,
             direction: self.direction,
             partial_series: false,
+            part: None,
         };
         let response = self.queries.query(&self.tenants, request).await?;
         for warning in response.warnings {

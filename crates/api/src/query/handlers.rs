@@ -47,6 +47,7 @@ impl ReadApi {
             limit: params.limit()?,
             direction: params.direction()?,
             partial_series: params.is_drilldown(),
+            part: None,
         };
         let response = self.queries.query(tenants, request).await?;
         Ok(query_response(&response, &params.encoding_flags()))

@@ -28,6 +28,9 @@ pub(crate) fn evaluate(expr: &MetricExpr, time: Time, context: &Context<'_>) -> 
 }
 
 fn node(expr: &MetricExpr, context: &Context<'_>) -> Result<Value> {
+    if let Some(given) = given(expr, context) {
+        return Ok(Value::Series(given));
+    }
     let series = match expr {
         MetricExpr::Literal(value) => return Ok(Value::Scalar(*value)),
         MetricExpr::Vector(value) => vec![constant(*value, context)],
@@ -46,6 +49,10 @@ fn node(expr: &MetricExpr, context: &Context<'_>) -> Result<Value> {
     Ok(Value::Series(series))
 }
 
+fn given(expr: &MetricExpr, context: &Context<'_>) -> Option<Vec<StepSeries>> {
+    if context.given.is_empty() { None } else { context.given.get(&expr.to_string()).cloned() }
+}
+
 fn series_of(expr: &MetricExpr, context: &Context<'_>) -> Result<Vec<StepSeries>> {
     match node(expr, context)? {
         Value::Series(series) => Ok(series),
@@ -57,7 +64,9 @@ fn aggregate(aggregation: &VectorAggregation, context: &Context<'_>) -> Result<V
     let everything = Grouping::default();
     let grouping = aggregation.grouping.as_ref().unwrap_or(&everything);
     let inner = match &*aggregation.inner {
-        MetricExpr::Range(range) => range::evaluate(range, Outer::of(aggregation, range, &everything), context)?,
+        MetricExpr::Range(range) if given(&aggregation.inner, context).is_none() => {
+            range::evaluate(range, Outer::of(aggregation, range, &everything), context)?
+        }
         other => series_of(other, context)?,
     };
     let k = aggregation.parameter.unwrap_or(0) as usize;

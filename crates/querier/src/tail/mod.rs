@@ -89,7 +89,14 @@ impl Tailer {
         let time =
             QueryTime::Range { start_ns: request.start_ns.min(end_ns), end_ns, step_ns: STEP_NS, interval_ns: 0 };
         let direction = Direction::Backward;
-        QueryRequest { query: request.query.clone(), time, limit: request.limit, direction, partial_series: false }
+        QueryRequest {
+            query: request.query.clone(),
+            time,
+            limit: request.limit,
+            direction,
+            partial_series: false,
+            part: None,
+        }
     }
 }
 
