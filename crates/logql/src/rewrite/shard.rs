@@ -49,7 +49,7 @@ struct Merge {
 
 /// The query in `shards` parts (a power of two, at most [`SHARDS_MAX`]), or `None` where it is better run as a whole.
 pub fn shard(expr: &Expr, shards: u32) -> Option<Sharded> {
-    if shards < 2 || shards > SHARDS_MAX || !shards.is_power_of_two() {
+    if !(2..=SHARDS_MAX).contains(&shards) || !shards.is_power_of_two() {
         return None;
     }
     let leaves = match expr {
