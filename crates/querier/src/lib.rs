@@ -3,7 +3,6 @@
 
 pub mod hidden;
 pub mod ingesters;
-pub mod limits;
 pub mod metadata;
 pub mod notes;
 pub mod patterns;

@@ -6,6 +6,7 @@ pub mod index;
 pub mod ingester;
 pub mod pusher;
 pub mod queries;
+pub mod read_limits;
 pub mod tail;
 pub mod testing;
 pub mod wire;

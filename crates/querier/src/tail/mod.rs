@@ -7,7 +7,7 @@ mod seen;
 mod sources;
 
 use crate::ingesters::Ingesters;
-use crate::{limits, recent};
+use crate::recent;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt, unfold};
 use held::Held;
@@ -17,6 +17,7 @@ use logql::value::{LogEntry, LogStream, QueryValue};
 use model::{Direction, Error, Kind, Labels, Result, TenantId, TimeRange};
 use rpc::ingester::{RecentRequest, RecentStream, Tailed};
 use rpc::queries::{Queries, QueryRequest, QueryTime};
+use rpc::read_limits as limits;
 use rpc::tail::{TailFrame, TailRequest, Tails};
 use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
