@@ -19,6 +19,7 @@ pub use scan::ScanStats;
 use crate::ast::{Expr, MetricExpr};
 use crate::source::{Selection, Shard, Source, Streams};
 use crate::value::QueryValue;
+pub(crate) use eval::limit_series;
 pub(crate) use grid::Grid;
 use model::{Direction, Error, Result};
 use scan::Tally;

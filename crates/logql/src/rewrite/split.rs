@@ -3,9 +3,9 @@
 
 use super::merge_logs;
 use crate::ast::Expr;
-use crate::engine::{EngineLimits, Params, Time};
+use crate::engine::{EngineLimits, Outcome, Params, ScanStats, Time, limit_series};
 use crate::value::{QueryValue, Series};
-use model::{Direction, Labels};
+use model::{Direction, Error, Labels, Result};
 use std::collections::BTreeMap;
 
 /// Parts of one query: of more, the interval is doubled until there are fewer.
@@ -70,8 +70,8 @@ fn by_steps(params: &Params, interval: i128) -> Vec<Params> {
 
 /// The answers of the parts as one: all of a metric query's, and of a log query's as many as its limit needs, in the order
 /// of [`split`]. A log query of which the last part found too much must keep its streams' labels
-/// ([`super::keeps_labels`]).
-pub fn join(params: &Params, answers: Vec<QueryValue>) -> QueryValue {
+/// ([`super::keeps_labels`]). The limit of series is checked here, as it is the whole answer's.
+pub fn join(params: &Params, limits: &EngineLimits, answers: Vec<QueryValue>) -> Result<Outcome> {
     let mut streams = vec![];
     let mut series: BTreeMap<Labels, Vec<(i64, f64)>> = BTreeMap::new();
     let mut is_log = false;
@@ -84,11 +84,16 @@ pub fn join(params: &Params, answers: Vec<QueryValue>) -> QueryValue {
             QueryValue::Matrix(part) => {
                 part.into_iter().for_each(|one| series.entry(one.labels).or_default().extend(one.points));
             }
-            other => return other,
+            QueryValue::Vector(_) | QueryValue::Scalar { .. } => {
+                return Err(Error::internal("an instant answer to a part of a range"));
+            }
         }
     }
     if is_log {
-        return QueryValue::Streams(merge_logs(streams, params.limit as usize, params.direction));
+        let streams = merge_logs(streams, params.limit as usize, params.direction);
+        return Ok(Outcome { value: QueryValue::Streams(streams), warnings: vec![], scan: ScanStats::default() });
     }
-    QueryValue::Matrix(series.into_iter().map(|(labels, points)| Series { labels, points }).collect())
+    let mut series: Vec<Series> = series.into_iter().map(|(labels, points)| Series { labels, points }).collect();
+    let warnings = limit_series(&mut series, limits)?;
+    Ok(Outcome { value: QueryValue::Matrix(series), warnings, scan: ScanStats::default() })
 }

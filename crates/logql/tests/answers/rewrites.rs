@@ -46,7 +46,10 @@ fn in_parts(
             break;
         }
     }
-    Ok((if answers.len() == 1 { answers.remove(0) } else { join(params, answers) }, questions))
+    Ok((
+        if answers.len() == 1 { answers.remove(0) } else { join(params, &parts_limits(limits), answers)?.value },
+        questions,
+    ))
 }
 
 fn sharded(

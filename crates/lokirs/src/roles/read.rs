@@ -8,11 +8,15 @@ use crate::query_log::{QueryLog, QueryMetrics};
 use api::limits::LimitsApi;
 use api::query::ReadApi;
 use api::tail::TailApi;
+use frontend::limit::Limit;
+use frontend::shard::Shard;
+use frontend::split::Split;
 use querier::querier::Querier;
 use querier::settings::Settings;
 use querier::tail::Tailer;
 use rpc::deletes::Deletes;
 use rpc::index::Index;
+use rpc::queries::Queries;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +44,8 @@ pub fn querier(
     tails(base, querier.clone(), ring, parts);
     let own = &base.settings.frontend;
     let metrics = QueryMetrics::new(&base.metrics);
-    let logged = QueryLog::new("querier", querier, own.log_queries_longer_than, base.clock.clone(), metrics);
+    let logged =
+        QueryLog::new("querier", frontend(base, querier), own.log_queries_longer_than, base.clock.clone(), metrics);
     let api = ReadApi {
         queries: Arc::new(logged),
         limits: base.limits.clone(),
@@ -76,4 +81,12 @@ fn tails(base: &Base, querier: Arc<Querier>, ring: Arc<IngesterRing>, parts: &mu
     };
     parts.http = std::mem::take(&mut parts.http).merge(api::tail::router(api));
     parts.on_stop("live tails", async move { drop(tasks.stop(TAILS_STOP_WITHIN).await) });
+}
+
+/// The stages before a query is run: what is refused, parts by time, parts by streams.
+fn frontend(base: &Base, querier: Arc<dyn Queries>) -> Arc<dyn Queries> {
+    let (limits, budget, clock) = (base.limits.clone(), base.memory.clone(), base.clock.clone());
+    let shard = Shard { next: querier, limits: limits.clone(), budget: budget.clone(), clock: clock.clone() };
+    let split = Split { next: Arc::new(shard), limits: limits.clone(), budget, clock };
+    Arc::new(Limit { next: Arc::new(split), limits })
 }
