@@ -3,5 +3,7 @@
 
 pub mod limit;
 pub mod merge;
+pub mod queue;
+pub mod remote;
 pub mod shard;
 pub mod split;

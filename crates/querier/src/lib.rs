@@ -6,6 +6,7 @@ pub mod ingesters;
 pub mod metadata;
 pub mod notes;
 pub mod patterns;
+pub mod places;
 pub mod querier;
 pub mod recent;
 pub mod settings;
