@@ -13,6 +13,7 @@ mod cluster;
 mod conformance;
 mod contract;
 mod crash;
+mod frontend;
 mod golden;
 mod gossip;
 mod hostile;

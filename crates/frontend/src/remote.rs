@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 /// How long a request waits for a querier to take it.
 const QUEUED_MAX: Duration = Duration::from_secs(300);
 
+/// How long a request waits for a query-scheduler to be there.
+const NO_SCHEDULER_MAX: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// The schedulers and queriers of the cluster, as they are at this moment.
 #[async_trait]
 pub trait Cluster: Send + Sync {
@@ -47,23 +51,33 @@ impl Remote {
         }
     }
 
-    /// A place from the first scheduler that answers.
+    /// A place from the first scheduler that answers. Where there is none for a moment, as one is restarted, the request
+    /// waits for the next.
     async fn place(&self, request: &PlaceRequest) -> Result<Place> {
-        let mut last = Error::unavailable("there is no query-scheduler");
-        for scheduler in self.cluster.schedulers() {
-            match tokio::time::timeout(QUEUED_MAX, scheduler.wait(request.clone())).await {
-                Ok(Err(error)) if is_gone(error.kind) => {
-                    tracing::warn!(%error, "a query-scheduler failed");
-                    last = error;
-                }
-                Ok(answer) => return answer,
-                Err(_) => {
-                    let text = format!("no querier took the request within {QUEUED_MAX:?}");
-                    return Err(Error::new(Kind::Timeout, text));
+        let mut failed_since = None;
+        loop {
+            let mut last = Error::unavailable("there is no query-scheduler");
+            for scheduler in self.cluster.schedulers() {
+                let asked = Instant::now();
+                match tokio::time::timeout(QUEUED_MAX, scheduler.wait(request.clone())).await {
+                    Ok(Err(error)) if is_gone(error.kind) => {
+                        tracing::warn!(%error, "a query-scheduler failed");
+                        // What was in its queue for a while has only now lost it.
+                        failed_since = failed_since.filter(|_| asked.elapsed() < NO_SCHEDULER_MAX);
+                        last = error;
+                    }
+                    Ok(answer) => return answer,
+                    Err(_) => {
+                        let text = format!("no querier took the request within {QUEUED_MAX:?}");
+                        return Err(Error::new(Kind::Timeout, text));
+                    }
                 }
             }
+            if failed_since.get_or_insert_with(Instant::now).elapsed() > NO_SCHEDULER_MAX {
+                return Err(last);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Err(last)
     }
 }
 

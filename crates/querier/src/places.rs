@@ -17,8 +17,6 @@ const CALL_WITHIN: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 pub struct Places {
-    /// `host:port` under which frontends reach this querier.
-    address: String,
     tickets: AtomicU64,
     open: Arc<Mutex<HashMap<u64, Open>>>,
 }
@@ -37,19 +35,20 @@ struct Begun {
 
 impl Places {
     /// `first_ticket` differs from one process to the next, so that a ticket of an earlier one is not taken for ours.
-    pub fn new(address: String, first_ticket: u64) -> Arc<Self> {
-        Arc::new(Places { address, tickets: AtomicU64::new(first_ticket), open: Arc::default() })
+    pub fn new(first_ticket: u64) -> Arc<Self> {
+        Arc::new(Places { tickets: AtomicU64::new(first_ticket), open: Arc::default() })
     }
 
-    /// Offers one place to a scheduler over and over, until the future is dropped.
-    pub async fn offer_to(&self, scheduler: &dyn Scheduler) {
+    /// Offers one place to a scheduler over and over, until the future is dropped. `address` is the `host:port` under which
+    /// frontends reach this querier.
+    pub async fn offer_to(&self, scheduler: &dyn Scheduler, address: &str) {
         let mut spent = None;
         loop {
             let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
             let (begin, begun) = oneshot::channel();
             self.open.lock().insert(ticket, Open { begun: Some(begin) });
             let _closed = Close { open: &self.open, ticket };
-            let offer = Offer { querier: self.address.clone(), ticket, spent: spent.take() };
+            let offer = Offer { querier: address.to_string(), ticket, spent: spent.take() };
             match scheduler.offer(offer).await {
                 Ok(None) => {}
                 Ok(Some(taken)) => spent = used(begun, taken).await,
@@ -119,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_is_used_once_and_what_it_took_comes_with_the_next_offer() {
-        let places = Places::new("q:1".into(), 40);
+        let places = Places::new(40);
         let scheduler = Eager::default();
         let tenants: Tenants = TenantId::parse("a").unwrap().into();
         let calls = async {
@@ -132,7 +131,7 @@ mod tests {
             assert!(places.take(40, &tenants).is_err(), "was used");
         };
         tokio::select! {
-            () = places.offer_to(&scheduler) => unreachable!(),
+            () = places.offer_to(&scheduler, "q:1") => unreachable!(),
             () = calls => {}
         }
         let offers = scheduler.0.lock();
