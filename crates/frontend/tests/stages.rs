@@ -132,14 +132,13 @@ async fn shards_follow_the_bytes() {
     let limits = Limits { tsdb_max_bytes_per_shard: 100, ..Limits::default() };
     let asked = Arc::new(Asked { series: 2, bytes: 350, ..Asked::default() });
     let answer = ask(&asked, limits.clone(), request(r#"sum by (i) (rate({a="b"}[1m]))"#, 0, 0, 100)).await.unwrap();
-    let queries = asked.queries.lock();
+    let queries = asked.queries.lock().clone();
     let shards: Vec<_> = queries.iter().map(|r| r.part.unwrap().shard.map(|s| (s.index, s.of))).collect();
     assert_eq!(shards, [Some((0, 4)), Some((1, 4)), Some((2, 4)), Some((3, 4))]);
     assert!(queries.iter().all(|r| r.query == r#"sum by (i)(count_over_time({a="b"}[1m]))"#), "{:?}", queries[0]);
     let QueryValue::Matrix(series) = answer.value else { panic!("a matrix") };
     assert_eq!((series.len(), series[0].points[0].1), (8, 1.0 / 60.0));
     assert_eq!((answer.stats.shards, answer.stats.splits), (4, 1));
-    drop(queries);
 
     let asked = Arc::new(Asked { bytes: 350, ..Asked::default() });
     ask(&asked, limits, request(r#"quantile_over_time(0.5, {a="b"} | unwrap c [1m])"#, 0, 0, 100)).await.unwrap();

@@ -20,6 +20,10 @@ pub enum Call {
 
 /// What the call of the same name is answered with.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a reply is made, moved a few times and taken apart; it is not kept in masses"
+)]
 pub enum Reply {
     Query(QueryResponse),
     Labels(Answer<Vec<String>>),
