@@ -130,7 +130,7 @@ async fn a_frontend_answers_as_a_querier_does_and_outlives_queriers_and_schedule
     while let Some(done) = readers.join_next().await {
         done.unwrap();
     }
-    println!("{} queries, none failed", asked.load(Ordering::Relaxed));
+    eprintln!("{} queries, none failed", asked.load(Ordering::Relaxed));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -205,7 +205,7 @@ async fn no_answer_tells_of_a_tenant_that_was_not_asked_for() {
     }
     // What never tells a token could not have told a foreign one.
     let told = told.lock();
-    println!("{requests} requests; answers that told of their tenants: {told:?}");
+    eprintln!("{requests} requests; answers that told of their tenants: {told:?}");
     for name in ["lines", "series over time", "label values", "streams", "volume", "export", "deletes"] {
         assert!(told.get(name) > Some(&0), "{name}: {told:?}");
     }
