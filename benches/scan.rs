@@ -179,6 +179,7 @@ fn bench(c: &mut Criterion<CpuTime>) {
         direction: Direction::Backward,
         interval_ns: 0,
         now_ns: 0,
+        shard: None,
     };
     let limits = EngineLimits::default();
     let mut group = c.benchmark_group("scan");

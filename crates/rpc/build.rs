@@ -3,7 +3,13 @@
 #![allow(clippy::print_stdout, reason = "how a build script talks to cargo")]
 
 const PROTO_DIR: &str = "../../proto";
-const SERVICES: [&str; 3] = ["lokirs/ingester.proto", "lokirs/index.proto", "lokirs/deletes.proto"];
+const SERVICES: [&str; 5] = [
+    "lokirs/ingester.proto",
+    "lokirs/index.proto",
+    "lokirs/deletes.proto",
+    "lokirs/queries.proto",
+    "lokirs/scheduler.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={PROTO_DIR}");

@@ -96,6 +96,17 @@ async fn recorded_answers_hold_in_memory_and_from_stored_chunks() {
     node.start().await;
     let (last, stored) = tokio::task::block_in_place(|| run(&node, &["--skip-load"]));
     compare("stored", &last, &stored);
+    tokio::task::block_in_place(|| node.stop());
+    // Every query that can be is split by time and by streams: the answers stay the same.
+    let mut node = node.arg("-querier.split-queries-by-interval=5m").arg("-querier.tsdb-max-bytes-per-shard=1KB");
+    node.start().await;
+    let (last, in_parts) = tokio::task::block_in_place(|| run(&node, &["--skip-load"]));
+    compare("stored, asked in parts", &last, &in_parts);
+    let (start_ns, end_ns) = (1_768_471_200_000_000_000, 1_768_474_800_000_000_000);
+    let counted = "sum(count_over_time({app=~\".+\"}[1m]))";
+    let answer = node.client().tenant("conf").query_range(counted, start_ns, end_ns, 100, "forward").await;
+    let summary = &answer["data"]["stats"]["summary"];
+    assert!(summary["splits"].as_u64() > Some(10) && summary["shards"].as_u64() > Some(10), "{summary}");
     let passing: Vec<String> =
         known_failures().into_iter().filter(|k| !in_memory.contains(k) && !stored.contains(k)).collect();
     assert!(passing.is_empty(), "these pass now; take them off the list: {passing:?}");

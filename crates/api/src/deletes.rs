@@ -46,6 +46,7 @@ impl DeletesApi {
     }
 }
 
+/// Asks for the deletion of the lines of `query` between `start` and `end`.
 async fn create(State(api): State<DeletesApi>, request: Request<Body>) -> Answer {
     let (tenant, params) = api.read(request).await?;
     let new = new_delete(&params, floor_ms(api.clock.now_ns())).map_err(ApiError::ingest)?;
@@ -53,6 +54,7 @@ async fn create(State(api): State<DeletesApi>, request: Request<Body>) -> Answer
     Ok((StatusCode::NO_CONTENT, [(ID_HEADER, id)]).into_response())
 }
 
+/// The tenant's delete requests and their states.
 async fn list(State(api): State<DeletesApi>, request: Request<Body>) -> Answer {
     let (tenant, _) = api.read(request).await?;
     let requests = api.deletes.list(&tenant).await.map_err(ApiError::ingest)?;
@@ -60,6 +62,7 @@ async fn list(State(api): State<DeletesApi>, request: Request<Body>) -> Answer {
     Ok(json(format!("[{}]\n", objects.join(","))))
 }
 
+/// Cancels the delete request `request_id`; `force=true` also when it was carried out in part.
 async fn cancel(State(api): State<DeletesApi>, request: Request<Body>) -> Answer {
     let (tenant, params) = api.read(request).await?;
     // Loki takes a request without an id for one that is done.
@@ -70,6 +73,7 @@ async fn cancel(State(api): State<DeletesApi>, request: Request<Body>) -> Answer
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// The number that changes with every delete request, for caches of answers.
 async fn generation(State(api): State<DeletesApi>, request: Request<Body>) -> Answer {
     let (tenant, _) = api.read(request).await?;
     let generation = api.deletes.generation(&tenant).await.map_err(ApiError::ingest)?;

@@ -42,6 +42,7 @@ impl LimitsApi {
     }
 }
 
+/// What Logs Drilldown asks for: the tenant's limits and what is enabled.
 async fn drilldown(State(api): State<LimitsApi>, headers: HeaderMap) -> std::result::Result<Response, ApiError> {
     let limits = api.published(&headers).map_err(ApiError::ingest)?;
     let enabled = api.pattern_ingester_enabled;
@@ -49,6 +50,7 @@ async fn drilldown(State(api): State<LimitsApi>, headers: HeaderMap) -> std::res
     Ok(Json(answer).into_response())
 }
 
+/// The tenant's limits, overrides included, as YAML.
 async fn tenant_limits(State(api): State<LimitsApi>, headers: HeaderMap) -> std::result::Result<Response, ApiError> {
     let limits = api.published(&headers).map_err(ApiError::ingest)?;
     let yaml = tree(&limits).print();

@@ -58,6 +58,7 @@ async fn push(State(api): State<Arc<PushApi>>, request: Request) -> Response {
     }
 }
 
+/// OTLP logs, protobuf or JSON.
 async fn push_otlp(State(api): State<Arc<PushApi>>, request: Request) -> Response {
     let tenant = match tenant(request.headers(), api.auth_enabled) {
         Ok(tenant) => tenant,

@@ -46,18 +46,22 @@ impl RulesApi {
     }
 }
 
+/// Rules and their states, in Prometheus's form.
 async fn rules(State(api): State<RulesApi>, headers: HeaderMap) -> Answer {
     api.success(&headers, &json!({ "groups": [] }))
 }
 
+/// Active alerts, in Prometheus's form.
 async fn alerts(State(api): State<RulesApi>, headers: HeaderMap) -> Answer {
     api.success(&headers, &json!({ "alerts": [] }))
 }
 
+/// The tenant's rule groups.
 async fn no_groups(State(api): State<RulesApi>, headers: HeaderMap) -> Answer {
     api.not_found(&headers, "no rule groups found\n")
 }
 
+/// One rule group.
 async fn no_group(State(api): State<RulesApi>, headers: HeaderMap) -> Answer {
     api.not_found(&headers, "group does not exist\n")
 }

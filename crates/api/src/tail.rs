@@ -59,10 +59,12 @@ pub fn router(api: TailApi) -> Router {
     Router::new().route("/loki/api/v1/tail", get(tail)).route("/api/prom/tail", get(legacy_tail)).with_state(api)
 }
 
+/// New lines of a log query as they come, over a websocket.
 async fn tail(State(api): State<TailApi>, request: Request<Body>) -> Result<Response, ApiError> {
     open(api, request, false).await
 }
 
+/// A live tail in the form of Loki before 1.0, over a websocket.
 async fn legacy_tail(State(api): State<TailApi>, request: Request<Body>) -> Result<Response, ApiError> {
     open(api, request, true).await
 }

@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use runtime::metrics::Registry;
 use std::sync::atomic::AtomicU64;
 
 /// How a round over all tables ended.
@@ -130,8 +130,7 @@ mod tests {
         for family in [&m.lines_deleted, &m.requests_received, &m.requests_processed] {
             family.get_or_create(&UserLabel { user: "a".into() }).inc();
         }
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let text = registry.print();
         for name in ["deleted_lines", "delete_requests_received", "delete_requests_processed"] {
             let line = format!("loki_compactor_{name}_total{{user=\"a\"}} 1");
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");

@@ -5,9 +5,9 @@ use crate::intake::Valid;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use rpc::pusher::Format;
 use runtime::limits::Limits;
+use runtime::metrics::Registry;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Received {

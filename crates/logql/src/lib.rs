@@ -8,6 +8,7 @@ pub mod engine;
 pub mod parse;
 pub mod pipeline;
 pub mod print;
+pub mod rewrite;
 pub mod source;
 pub mod units;
 pub mod value;

@@ -87,8 +87,15 @@ fn question(text: &str) -> (&str, Time, bool) {
 
 fn answer(source: &MemorySource, text: &str) -> Vec<String> {
     let (query, time, with_labels) = question(text);
-    let params =
-        Params { time, align_to_step: false, limit: 1000, direction: Direction::Forward, interval_ns: 0, now_ns: 0 };
+    let params = Params {
+        time,
+        align_to_step: false,
+        limit: 1000,
+        direction: Direction::Forward,
+        interval_ns: 0,
+        now_ns: 0,
+        shard: None,
+    };
     let asked = parse(query).map_err(|e| e.to_string());
     let asked = asked.and_then(|expr| run(&expr, &params, source, &EngineLimits::default()).map_err(|e| e.message));
     match asked {

@@ -20,6 +20,7 @@ fn logs(limit: u32, direction: Direction) -> Params {
         direction,
         interval_ns: 0,
         now_ns: 0,
+        shard: None,
     }
 }
 

@@ -49,10 +49,12 @@ impl Admin {
     }
 }
 
+/// Where to look.
 async fn root() -> Response {
     (TEXT, format!("lokirs {VERSION}\n\n/ready\n/metrics\n/config\n/services\n/log_level\n")).into_response()
 }
 
+/// 200 while the process takes requests, else 503 and what it waits for.
 async fn ready(State(admin): State<Admin>) -> Response {
     match admin.services.ready() {
         Ok(()) => (TEXT, "ready\n").into_response(),
@@ -60,6 +62,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
     }
 }
 
+/// The metrics below.
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accepts.contains("application/openmetrics-text") {
@@ -75,6 +78,7 @@ struct ConfigQuery {
     mode: String,
 }
 
+/// The configuration in use; `mode=diff` only what differs from the defaults, `mode=defaults` these.
 async fn config(State(admin): State<Admin>, Query(query): Query<ConfigQuery>) -> Response {
     let yaml = match query.mode.as_str() {
         "defaults" => admin.defaults.print(),
@@ -84,10 +88,12 @@ async fn config(State(admin): State<Admin>, Query(query): Query<ConfigQuery>) ->
     (TEXT, yaml).into_response()
 }
 
+/// The roles of the process and their states.
 async fn services(State(admin): State<Admin>) -> Response {
     (TEXT, admin.services.list()).into_response()
 }
 
+/// The log level in use.
 async fn log_level(State(admin): State<Admin>) -> Response {
     Json(json!({ "message": format!("Current log level is {}", admin.log_level.name()) })).into_response()
 }
@@ -98,6 +104,7 @@ struct LogLevelForm {
     log_level: String,
 }
 
+/// Changes the log level to `log_level`, until the process ends.
 async fn set_log_level(State(admin): State<Admin>, Form(form): Form<LogLevelForm>) -> Response {
     if admin.log_level.set(&form.log_level) {
         let message = format!("Log level set to {}", form.log_level);
@@ -107,6 +114,7 @@ async fn set_log_level(State(admin): State<Admin>, Form(form): Form<LogLevelForm
     (StatusCode::BAD_REQUEST, Json(json!({ "status": "failed", "message": message }))).into_response()
 }
 
+/// Version and build, as Grafana asks for them.
 async fn buildinfo() -> Response {
     Json(json!({
         "version": VERSION, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": "",

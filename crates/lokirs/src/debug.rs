@@ -38,6 +38,7 @@ impl Debug {
     }
 }
 
+/// The tasks of the process by name.
 async fn tasks(State(debug): State<Debug>) -> Response {
     let runtime = tokio::runtime::Handle::current().metrics();
     let mut text = format!(
@@ -52,6 +53,7 @@ async fn tasks(State(debug): State<Debug>) -> Response {
     (TEXT, text).into_response()
 }
 
+/// What memory is reserved for, and how much of the budget is left.
 async fn memory(State(debug): State<Debug>) -> Response {
     let (used, limit) = (debug.memory.used_bytes(), debug.memory.limit_bytes());
     let mut text = format!("reserved bytes {used}\nmemory_limit bytes {limit}\n\n");
@@ -63,6 +65,7 @@ async fn memory(State(debug): State<Debug>) -> Response {
     (TEXT, text).into_response()
 }
 
+/// Not available: says so.
 async fn heap() -> Response {
     let text =
         "the allocator (mimalloc) keeps no profile of the heap; /debug/memory tells what is reserved and resident\n";
@@ -70,6 +73,7 @@ async fn heap() -> Response {
 }
 
 #[cfg(not(feature = "profile"))]
+/// A CPU profile in pprof's format, in a build with the feature `profile`.
 async fn no_profile() -> Response {
     let text = "this binary was built without CPU profiles: RUSTFLAGS=\"-C force-frame-pointers=yes\" cargo build --release -p lokirs --features profile\n";
     (StatusCode::NOT_IMPLEMENTED, TEXT, text).into_response()

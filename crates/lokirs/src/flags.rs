@@ -112,6 +112,11 @@ fn stands_alone(name: &str, keys: &Keys) -> Option<bool> {
     action.or_else(|| (name == "h").then_some(true)).or_else(|| keys.of_flag(name).map(|(_, boolean)| boolean))
 }
 
+/// The flags that set no key, and what they do.
+pub fn actions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ACTIONS.iter().map(|(name, _, what)| (*name, *what))
+}
+
 /// What `-help` prints.
 pub fn help(keys: &Keys) -> String {
     let mut out = format!("Usage of lokirs:\n{}", crate::commands::USAGE);

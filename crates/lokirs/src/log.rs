@@ -57,8 +57,7 @@ impl LogLevel {
         changed
     }
 
-    /// A level that no log listens to.
-    #[cfg(test)]
+    /// A level that no log listens to: of a process in a test.
     pub fn detached() -> Self {
         LogLevel { current: Arc::new(parking_lot::Mutex::new(LevelFilter::INFO)), change: None }
     }

@@ -94,6 +94,7 @@ impl Parts {
 /// A process that is ready to run.
 pub struct Node {
     cluster: Cluster,
+    metrics: Metrics,
     services: Services,
     shutdown_delay: Duration,
     tasks: Tasks,
@@ -162,6 +163,7 @@ impl Node {
         let stops = parts.stops;
         Ok(Node {
             cluster,
+            metrics,
             services,
             shutdown_delay,
             tasks,
@@ -172,6 +174,11 @@ impl Node {
             admin_address,
             terminate,
         })
+    }
+
+    /// What the process measures.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub fn http_address(&self) -> SocketAddr {

@@ -333,6 +333,7 @@ mod tests {
                 limit: 1,
                 direction: model::Direction::Forward,
                 partial_series: false,
+                part: None,
             };
             assert_eq!(Asked::new(&request, 9).query_type, expected, "{query}");
         }

@@ -6,6 +6,7 @@ mod deletes;
 mod gateway;
 mod lifecycle;
 pub(crate) mod owner;
+mod queue;
 mod read;
 mod ring;
 pub(crate) mod stores;
@@ -14,6 +15,7 @@ mod write;
 use crate::node::{Base, Parts};
 use crate::targets::Role;
 use api::rules::RulesApi;
+use read::Read;
 use rpc::index::Index;
 use rpc::ingester::Ingester;
 use std::collections::BTreeSet;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 /// Adds the roles' routes, calls and ways to stop to `parts`.
 pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Result<(), String> {
     let stores = stores::Stores::open(base)?;
-    let reads = roles.contains(&Role::Querier) || roles.contains(&Role::QueryFrontend);
+    let reads = roles.contains(&Role::Querier);
     let serves_index = roles.contains(&Role::IndexGateway);
     let reader = if reads || serves_index { Some(stores.reader(base)?) } else { None };
     let mut local: Option<Arc<dyn Ingester>> = None;
@@ -35,14 +37,20 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
     }
     let compacts = roles.contains(&Role::Compactor);
     let deletes = if compacts || reads { deletes::serve(base, &stores, compacts, parts)? } else { None };
+    let schedules = roles.contains(&Role::QueryScheduler);
+    let queues = schedules || roles.contains(&Role::QueryFrontend);
+    let queue = queues.then(|| queue::serve(base, schedules, parts));
     if let Some(reader) = reader {
         if serves_index {
             gateway::serve(base, reader.clone(), parts);
         }
         if reads {
             let index: Arc<dyn Index> = if serves_index { reader } else { gateway::asked(base, reader) };
-            read::querier(base, &stores, index, ring, deletes, parts);
+            read::querier(base, &stores, Read { index, ring, deletes, queue: queue.clone() }, parts);
         }
+    }
+    if let Some(queue) = queue.filter(|_| !reads && roles.contains(&Role::QueryFrontend)) {
+        read::query_frontend(base, queue, parts);
     }
     if roles.contains(&Role::Ruler) {
         let rules = RulesApi { auth_enabled: base.settings.auth_enabled.unwrap_or(true) };

@@ -3,10 +3,10 @@
 
 pub mod hidden;
 pub mod ingesters;
-pub mod limits;
 pub mod metadata;
 pub mod notes;
 pub mod patterns;
+pub mod places;
 pub mod querier;
 pub mod recent;
 pub mod settings;

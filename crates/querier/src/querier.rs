@@ -1,6 +1,5 @@
 //! The query service: check, admit, run, and say what is missing.
 
-use crate::limits::{self, ReadLimits};
 use crate::metadata::Metadata;
 use crate::notes::{Notes, get};
 use crate::settings::Settings;
@@ -8,14 +7,15 @@ use crate::source::{QuerySource, ReadOrder, Stores};
 use crate::tenants;
 use async_trait::async_trait;
 use logql::ast::Expr;
-use logql::engine::{self, EngineLimits, Outcome, Params, Time};
+use logql::engine::{self, EngineLimits, Outcome};
 use logql::value::QueryValue;
 use model::{Error, Kind, Labels, Result};
 use parking_lot::Mutex;
 use rpc::queries::{
     Answer, IndexStats, MetadataRequest, PatternSeries, PatternsQuery, Queries, QueryRequest, QueryResponse,
-    QueryStats, QueryTime, Tenants, Volume, VolumeRequest,
+    QueryStats, Tenants, Volume, VolumeRequest,
 };
+use rpc::read_limits::{self, ReadLimits};
 use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::{Budget, Reservation};
@@ -98,8 +98,8 @@ impl Queries for Querier {
     async fn query(&self, tenants: &Tenants, mut request: QueryRequest) -> Result<QueryResponse> {
         let mut expr = logql::parse::parse(&request.query)?;
         let limits = self.tenant_limits(tenants)?;
-        limits::check(&expr, &request, &limits)?;
-        clamp_lookback(&mut request, &limits);
+        read_limits::check(&expr, &request, &limits)?;
+        read_limits::clamp_lookback(&mut request, &limits);
         if tenants.labelled {
             tenants::hide_label(&mut expr);
         }
@@ -109,8 +109,8 @@ impl Queries for Querier {
         let (source, notes) = self.source(tenants, &expr, &request, &limits);
         let cancelled = Arc::new(AtomicBool::new(false));
         let engine_limits = engine_limits(&request, &limits, &self.settings, &self.budget, &cancelled);
-        let timeout = limits.iter().map(|l| l.query_timeout).filter(|t| !t.is_zero()).min();
-        let params = engine_params(&request, &limits, self.clock.now_ns());
+        let timeout = read_limits::timeout(&limits);
+        let params = request.params(read_limits::aligns_to_step(&limits), self.clock.now_ns());
         let started = Instant::now();
         let span = tracing::info_span!("engine");
         let run = move || span.in_scope(|| engine::run(&expr, &params, &source, &engine_limits));
@@ -169,12 +169,7 @@ async fn within(
 ) -> Result<Outcome> {
     let joined = match timeout {
         None => scan.await,
-        Some(timeout) => tokio::time::timeout(timeout, scan).await.map_err(|_| {
-            Error::new(
-                Kind::Timeout,
-                "request timed out, decrease the duration of the request or add more label matchers (prefer exact match over regex match) to reduce the amount of data processed",
-            )
-        })?,
+        Some(timeout) => tokio::time::timeout(timeout, scan).await.map_err(|_| read_limits::timed_out())?,
     };
     joined.map_err(|e| Error::internal(format!("the query failed: {e}")))?
 }
@@ -187,17 +182,10 @@ fn engine_limits(
     budget: &Arc<Budget>,
     cancelled: &Arc<AtomicBool>,
 ) -> EngineLimits {
-    let strictest = |of: fn(&Limits) -> u64| limits.iter().map(|l| of(l)).filter(|n| *n > 0).min().unwrap_or(0);
     let reserved: Mutex<Vec<Reservation>> = Mutex::default();
     let budget = budget.clone();
     let cancelled = cancelled.clone();
     EngineLimits {
-        max_series: strictest(|l| l.max_query_series as u64) as usize,
-        partial_series: request.partial_series,
-        max_entries: u32::try_from(strictest(|l| l.max_entries_limit_per_query)).unwrap_or(u32::MAX),
-        max_window_ns: strictest(|l| limits::nanos(l.max_query_range) as u64) as i64,
-        approx_topk: limits.iter().all(|l| l.shard_aggregations.iter().any(|a| a == "approx_topk")),
-        variants: limits.iter().all(|l| l.enable_multi_variant_queries),
         memory: Arc::new(move |bytes| {
             let reservation = budget.reserve(bytes, "a query")?;
             let mut reserved = reserved.lock();
@@ -213,25 +201,7 @@ fn engine_limits(
                 .then(|| Error::new(Kind::Cancelled, "the request was cancelled by the client"))
         }),
         workers: settings.workers,
-        ..EngineLimits::default()
-    }
-}
-
-/// Splitting by time makes Loki align metric queries to their step; a tenant without it gets the grid as asked.
-fn engine_params(request: &QueryRequest, limits: &[Arc<Limits>], now_ns: i64) -> Params {
-    let (time, interval_ns) = match request.time {
-        QueryTime::Instant { time_ns } => (Time::Instant { time_ns }, 0),
-        QueryTime::Range { start_ns, end_ns, step_ns, interval_ns } => {
-            (Time::Range { start_ns, end_ns, step_ns }, interval_ns)
-        }
-    };
-    Params {
-        time,
-        align_to_step: limits.iter().any(|l| !l.split_queries_by_interval.is_zero()),
-        limit: request.limit,
-        direction: request.direction,
-        interval_ns,
-        now_ns,
+        ..read_limits::engine_limits(request, limits)
     }
 }
 
@@ -242,14 +212,6 @@ fn entries_returned(value: &QueryValue) -> u64 {
         QueryValue::Matrix(series) => series.iter().map(|s| s.points.len() as u64).sum(),
         QueryValue::Vector(samples) => samples.len() as u64,
         QueryValue::Scalar { .. } => 1,
-    }
-}
-
-/// Moves a start that lies before `max_query_lookback` forward.
-fn clamp_lookback(request: &mut QueryRequest, limits: &[Arc<Limits>]) {
-    let lookback = limits.iter().map(|l| limits::nanos(l.max_query_lookback)).filter(|n| *n > 0).min();
-    if let (Some(lookback), QueryTime::Range { start_ns, end_ns, .. }) = (lookback, &mut request.time) {
-        *start_ns = (*start_ns).max(end_ns.saturating_sub(lookback));
     }
 }
 

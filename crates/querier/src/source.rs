@@ -3,7 +3,6 @@
 
 use crate::hidden::without_deleted;
 use crate::ingesters::{Calls, Ingesters};
-use crate::limits::ReadLimits;
 use crate::notes::{Notes, add};
 use crate::recent::RecentPart;
 use crate::stored::{Fetcher, StoredPart};
@@ -18,6 +17,7 @@ use rpc::deletes::{DeleteFilter, Deletes};
 use rpc::index::{Index, IndexRequest};
 use rpc::ingester::{RecentRequest, RecentStream};
 use rpc::queries::Tenants;
+use rpc::read_limits::ReadLimits;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

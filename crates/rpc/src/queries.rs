@@ -1,6 +1,8 @@
 //! The query service: what a query-frontend, its stages and a querier all are.
 
 use async_trait::async_trait;
+use logql::engine::{Params, Time};
+use logql::source::Shard;
 use logql::value::QueryValue;
 use model::{Direction, Labels, Matcher, Result, TenantId, TimeRange};
 use patterns::Sample;
@@ -47,8 +49,43 @@ pub struct QueryRequest {
     pub time: QueryTime,
     pub limit: u32,
     pub direction: Direction,
+    /// What this is a part of was split by a frontend, which checks the whole.
+    pub part: Option<Part>,
     /// More series than the limit give a partial answer and a warning instead of an error, as Logs Drilldown asks.
     pub partial_series: bool,
+}
+
+impl QueryRequest {
+    /// The request as the engine takes it; `now_ns` is what the template function `now` answers.
+    pub fn params(&self, align_to_step: bool, now_ns: i64) -> Params {
+        let (time, interval_ns) = match self.time {
+            QueryTime::Instant { time_ns } => (Time::Instant { time_ns }, 0),
+            QueryTime::Range { start_ns, end_ns, step_ns, interval_ns } => {
+                (Time::Range { start_ns, end_ns, step_ns }, interval_ns)
+            }
+        };
+        let (limit, direction) = (self.limit, self.direction);
+        let shard = self.part.and_then(|part| part.shard);
+        Params { time, align_to_step, limit, direction, interval_ns, now_ns, shard }
+    }
+
+    /// The part of this request that `params` are about.
+    pub fn part(&self, params: &Params) -> QueryRequest {
+        let time = match params.time {
+            Time::Instant { time_ns } => QueryTime::Instant { time_ns },
+            Time::Range { start_ns, end_ns, step_ns } => {
+                QueryTime::Range { start_ns, end_ns, step_ns, interval_ns: params.interval_ns }
+            }
+        };
+        QueryRequest { time, limit: params.limit, part: Some(Part { shard: params.shard }), ..self.clone() }
+    }
+}
+
+/// A part of a query. The limits of entries and series are the whole's, whose answer the frontend makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Only these streams.
+    pub shard: Option<Shard>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,6 +141,38 @@ pub struct QueryStats {
     pub ingester_blocks: u64,
     pub ingester_bytes: u64,
     pub ingester_lines: u64,
+}
+
+impl QueryStats {
+    /// Adds what another part cost.
+    pub fn add(&mut self, other: &QueryStats) {
+        self.exec_time += other.exec_time;
+        self.queue_time += other.queue_time;
+        self.chunks_download_time += other.chunks_download_time;
+        self.chunk_refs_time += other.chunk_refs_time;
+        self.ingesters_reached = self.ingesters_reached.max(other.ingesters_reached);
+        for (mine, others) in [
+            (&mut self.bytes_processed, other.bytes_processed),
+            (&mut self.lines_processed, other.lines_processed),
+            (&mut self.entries_returned, other.entries_returned),
+            (&mut self.post_filter_lines, other.post_filter_lines),
+            (&mut self.structured_metadata_bytes, other.structured_metadata_bytes),
+            (&mut self.splits, other.splits),
+            (&mut self.shards, other.shards),
+            (&mut self.chunks_referenced, other.chunks_referenced),
+            (&mut self.chunks_downloaded, other.chunks_downloaded),
+            (&mut self.compressed_bytes, other.compressed_bytes),
+            (&mut self.decompressed_bytes, other.decompressed_bytes),
+            (&mut self.decompressed_lines, other.decompressed_lines),
+            (&mut self.duplicates, other.duplicates),
+            (&mut self.ingester_streams, other.ingester_streams),
+            (&mut self.ingester_blocks, other.ingester_blocks),
+            (&mut self.ingester_bytes, other.ingester_bytes),
+            (&mut self.ingester_lines, other.ingester_lines),
+        ] {
+            *mine += others;
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -3,9 +3,13 @@
 
 mod deletes;
 mod index;
+mod queries;
+mod scheduler;
 
 pub use deletes::{ScriptedDeletes, check_deletes};
 pub use index::{ScriptedIndex, check_index};
+pub use queries::{EveryPlace, ScriptedQueries, ScriptedTails, check_queries, check_tails};
+pub use scheduler::{ScriptedScheduler, check_scheduler};
 
 use crate::ingester::{
     DroppedEntries, Ingester, LevelPatterns, PatternsRequest, PushOutcome, RecentBlock, RecentRequest, RecentStream,

@@ -5,11 +5,17 @@ mod client;
 mod cluster;
 mod connect;
 mod convert;
+mod convert_calls;
 mod convert_patterns;
+mod convert_replies;
 mod deletes;
 mod error;
 mod index;
+mod progress;
+mod queries;
+mod scheduler;
 mod server;
+mod tails;
 
 pub use client::IngesterClient;
 pub use cluster::{CLUSTER_METADATA, ClusterGuard, ClusterId};
@@ -17,7 +23,10 @@ pub use connect::{Channel, Connector};
 pub use deletes::{DeletesClient, deletes_server};
 pub use error::{error_of, status_of};
 pub use index::{IndexClient, index_server};
+pub use queries::{QueriesClient, queries_server};
+pub use scheduler::{SchedulerClient, scheduler_server};
 pub use server::ingester_server;
+pub use tails::{TailsClient, tails_server};
 
 /// The metadata that names the tenant of a call.
 pub const TENANT_METADATA: &str = "x-scope-orgid";

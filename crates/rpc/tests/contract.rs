@@ -4,13 +4,21 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use model::{Batch, Kind, Labels, Result, TenantId};
+use model::{Batch, Error, Kind, Labels, Result, TenantId, TimeRange};
+use rpc::call::{Call, Calls, Reply};
 use rpc::ingester::{
     Ingester, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed,
 };
-use rpc::testing::{ScriptedIngester, check_deletes, check_index, check_ingester};
+use rpc::queries::{Answer, MetadataRequest, Tenants};
+use rpc::scheduler::{Offer, Offered, Place, PlaceRequest, Scheduler, Taken};
+use rpc::tail::{TailFrame, TailRequest, Tails};
+use rpc::testing::{
+    EveryPlace, ScriptedIngester, ScriptedQueries, ScriptedScheduler, ScriptedTails, check_deletes, check_index,
+    check_ingester, check_queries, check_scheduler, check_tails,
+};
 use rpc::wire::{
-    ClusterId, Connector, DeletesClient, IndexClient, IngesterClient, deletes_server, index_server, ingester_server,
+    ClusterId, Connector, DeletesClient, IndexClient, IngesterClient, QueriesClient, SchedulerClient, TailsClient,
+    deletes_server, index_server, ingester_server, queries_server, scheduler_server, tails_server,
 };
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -18,10 +26,34 @@ use tonic::service::Routes;
 use tonic::transport::{Server, server::TcpIncoming};
 
 /// The instance itself, behind nothing.
-struct Local(Arc<ScriptedIngester>);
+struct Local<T>(Arc<T>);
 
 #[async_trait]
-impl Ingester for Local {
+impl Calls for Local<ScriptedQueries> {
+    async fn call(&self, tenants: &Tenants, call: Call) -> Result<Reply> {
+        self.0.call(tenants, call).await
+    }
+}
+
+#[async_trait]
+impl Tails for Local<ScriptedTails> {
+    async fn tail(&self, tenant: &TenantId, request: TailRequest) -> Result<BoxStream<'static, Result<TailFrame>>> {
+        self.0.tail(tenant, request).await
+    }
+}
+
+#[async_trait]
+impl Scheduler for Local<ScriptedScheduler> {
+    async fn wait(&self, request: PlaceRequest) -> Result<Place> {
+        self.0.wait(request).await
+    }
+    async fn offer(&self, offer: Offer) -> Result<Option<Taken>> {
+        self.0.offer(offer).await
+    }
+}
+
+#[async_trait]
+impl Ingester for Local<ScriptedIngester> {
     async fn push(&self, tenant: &TenantId, batch: Batch) -> Result<PushOutcome> {
         self.0.push(tenant, batch).await
     }
@@ -97,6 +129,94 @@ async fn a_client_is_a_delete_service() {
         DeletesClient::connect(&Connector::default(), &address).unwrap()
     })
     .await;
+}
+
+async fn queries_over_grpc(script: Arc<ScriptedQueries>) -> QueriesClient {
+    let address = served(queries_server(script, Arc::new(EveryPlace::default())), ClusterId::default()).await;
+    QueriesClient::connect(&Connector::default(), &address).unwrap()
+}
+
+#[tokio::test]
+async fn an_instance_is_a_query_service() {
+    check_queries(async |script| Local(script)).await;
+}
+
+#[tokio::test]
+async fn a_client_is_a_query_service() {
+    check_queries(queries_over_grpc).await;
+}
+
+#[tokio::test]
+async fn an_instance_is_a_tail_service() {
+    check_tails(async |script| Local(script)).await;
+}
+
+#[tokio::test]
+async fn a_client_is_a_tail_service() {
+    check_tails(async |script| {
+        let address = served(tails_server(script), ClusterId::default()).await;
+        TailsClient::connect(&Connector::default(), &address).unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_instance_is_a_scheduler() {
+    check_scheduler(async |script| Local(script)).await;
+}
+
+#[tokio::test]
+async fn a_client_is_a_scheduler() {
+    check_scheduler(async |script| {
+        let address = served(scheduler_server(script), ClusterId::default()).await;
+        SchedulerClient::connect(&Connector::default(), &address).unwrap()
+    })
+    .await;
+}
+
+/// Whether a call counts as lost that ends like this.
+async fn check_lost(client: QueriesClient, call: Call, kind: Kind, lost: bool) {
+    let error = client.call(&TenantId::parse("a").unwrap().into(), call).await.unwrap_err();
+    assert_eq!((error.kind, client.lost()), (kind, lost), "{error}");
+}
+
+/// Knows no ticket.
+struct NoPlace;
+
+impl Offered for NoPlace {
+    fn take(&self, _: u64, _: &Tenants) -> Result<Box<dyn Send>> {
+        Err(Error::unavailable("no such place"))
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_fails_is_told_from_a_querier_that_is_gone() {
+    let call = || Call::Series(MetadataRequest { selectors: vec![], range: TimeRange::new(0, 1) });
+    let script = Arc::new(ScriptedQueries::default());
+    script.replies.lock().unwrap().push(Err(Error::unavailable("too many ingesters failed")));
+    check_lost(queries_over_grpc(script).await, call(), Kind::Unavailable, false).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let client = QueriesClient::connect(&Connector::default(), &nobody).unwrap();
+    check_lost(client, call(), Kind::Unavailable, true).await;
+    let address =
+        served(queries_server(Arc::new(ScriptedQueries::default()), Arc::new(NoPlace)), ClusterId::default()).await;
+    let client = QueriesClient::connect(&Connector::default(), &address).unwrap().with_ticket(7);
+    check_lost(client, call(), Kind::Unavailable, true).await;
+}
+
+#[tokio::test]
+async fn a_ticket_takes_a_place_and_a_call_without_one_needs_none() {
+    let (script, places) = (Arc::new(ScriptedQueries::default()), Arc::new(EveryPlace::default()));
+    let address = served(queries_server(script.clone(), places.clone()), ClusterId::default()).await;
+    let client = QueriesClient::connect(&Connector::default(), &address).unwrap();
+    let call = || Call::Series(MetadataRequest { selectors: vec![], range: TimeRange::new(0, 1) });
+    for client in [client.with_ticket(u64::MAX), client] {
+        script.replies.lock().unwrap().push(Ok(Reply::Series(Answer::default())));
+        client.call(&TenantId::parse("a").unwrap().into(), call()).await.unwrap();
+    }
+    assert_eq!(*places.taken.lock().unwrap(), [u64::MAX]);
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 
 mod classic;
 mod process;
+mod registry;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Metric;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::family::Family;
 pub use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::metrics::histogram::Histogram;
+pub use registry::{Described, Registry};
 
 /// Bounds of Loki's request histograms, in seconds.
 pub const REQUEST_SECONDS: [f64; 14] =
@@ -115,10 +116,14 @@ impl Metrics {
     }
 
     pub fn print_openmetrics(&self) -> String {
-        let mut out = String::new();
-        // Writing to a string does not fail, and a metric that cannot print itself must not take the others along.
-        let _ = encode(&mut out, &self.registry.lock());
-        out
+        self.registry.lock().print()
+    }
+
+    /// What is registered, by name, whether it has a sample yet or not.
+    pub fn described(&self) -> Vec<Described> {
+        let mut all = self.registry.lock().described().to_vec();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     /// The text format 0.0.4, which every Prometheus reads.

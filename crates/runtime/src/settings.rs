@@ -7,5 +7,5 @@ mod tree;
 pub mod units;
 
 pub use secret::{MASK, Secret, SecretUrl};
-pub use setting::{NoReference, Reader, Reference, Setting, key, nearest};
+pub use setting::{Described, NoReference, Reader, Reference, Setting, below, key, nearest};
 pub use tree::{Tree, Value};

@@ -23,6 +23,7 @@ const FIELDS_DEFAULT: u32 = 1000;
 /// Lines looked at, unless `line_limit` says otherwise.
 const LINES_DEFAULT: u32 = 100;
 
+/// Labels of streams and their cardinality.
 pub async fn detected_labels(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let answer = async {
@@ -68,6 +69,7 @@ fn is_uuid(value: &str) -> bool {
         })
 }
 
+/// Fields that lines or structured metadata hold, with their types and cardinality, from a sample.
 pub async fn detected_fields(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let (fields, limit) = fields(&api, &tenants, &params).await.map_err(ApiError::query)?;
@@ -94,6 +96,7 @@ pub async fn detected_fields(State(api): State<ReadApi>, request: Request<Body>)
     Ok(json_response(json.out))
 }
 
+/// The values of a field that lines or structured metadata hold.
 pub async fn detected_field_values(
     State(api): State<ReadApi>,
     Path(name): Path<String>,
@@ -133,6 +136,7 @@ async fn fields(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Fi
         limit: lines,
         direction: Direction::Backward,
         partial_series: false,
+        part: None,
     };
     api.refuse_blocked(tenants, params, &request.query)?;
     let response = api.queries.query(tenants, request).await?;

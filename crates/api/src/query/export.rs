@@ -32,6 +32,7 @@ const NDJSON_TYPE: &str = "application/x-ndjson";
 /// The step of a log query, which has no use for it.
 const STEP_NS: i64 = 1_000_000_000;
 
+/// All lines of a query, one JSON object a line, without the line limit; a cursor goes on where another ended.
 pub async fn export(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let mut export = Export::new(&api, tenants, &params).map_err(ApiError::query)?;
@@ -195,6 +196,7 @@ impl Export {
             limit,
             direction: self.direction,
             partial_series: false,
+            part: None,
         };
         let response = self.queries.query(&self.tenants, request).await?;
         for warning in response.warnings {

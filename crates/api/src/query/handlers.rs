@@ -47,12 +47,14 @@ impl ReadApi {
             limit: params.limit()?,
             direction: params.direction()?,
             partial_series: params.is_drilldown(),
+            part: None,
         };
         let response = self.queries.query(tenants, request).await?;
         Ok(query_response(&response, &params.encoding_flags()))
     }
 }
 
+/// A query over a range of time.
 pub async fn query_range(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let body = async {
@@ -62,6 +64,7 @@ pub async fn query_range(State(api): State<ReadApi>, request: Request<Body>) -> 
     Ok(json_response(body.await.map_err(ApiError::query)?))
 }
 
+/// A query at one moment.
 pub async fn query(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let body = async {
@@ -79,12 +82,14 @@ pub fn with_regexp(params: &Params) -> String {
     }
 }
 
+/// The names of labels between `start` and `end`.
 pub async fn labels(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let (names, warnings) = label_strings(&api, &tenants, &params, None).await.map_err(ApiError::query)?;
     Ok(string_list(&names, &warnings))
 }
 
+/// The values of a label between `start` and `end`.
 pub async fn label_values(State(api): State<ReadApi>, Path(name): Path<String>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let (values, warnings) = label_strings(&api, &tenants, &params, Some(name)).await.map_err(ApiError::query)?;
@@ -128,6 +133,7 @@ pub fn matchers(query: &str) -> Result<Vec<Matcher>> {
     parse::parse_selector(query, Breadth::Selective)
 }
 
+/// The label sets of streams that `match[]` selects.
 pub async fn series(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let answer = async {
@@ -147,6 +153,7 @@ pub async fn series(State(api): State<ReadApi>, request: Request<Body>) -> Answe
     Ok(json_response(json.out))
 }
 
+/// Streams, chunks, entries and bytes of a selector, from the index.
 pub async fn stats(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let answer = async {
@@ -162,6 +169,7 @@ pub async fn stats(State(api): State<ReadApi>, request: Request<Body>) -> Answer
     Ok(json_response(body.into_bytes()))
 }
 
+/// The query as the canonical printer writes it.
 pub async fn format_query(State(_): State<ReadApi>, request: Request<Body>) -> Answer {
     let params = Params::read(request).await.map_err(ApiError::query)?;
     let mut json = Json::default();

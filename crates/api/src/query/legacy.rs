@@ -14,6 +14,7 @@ use logql::value::QueryValue;
 use model::{Error, Result};
 use rpc::queries::{QueryRequest, QueryResponse, QueryTime, Tenants};
 
+/// A log query in the form of Loki before 1.0.
 pub async fn query(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let response = run(&api, &tenants, &params).await.map_err(ApiError::query)?;
@@ -60,6 +61,7 @@ async fn run(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<QueryR
         limit: params.limit()?,
         direction: params.direction()?,
         partial_series: false,
+        part: None,
     };
     if let Ok(logql::ast::Expr::Metric(_)) = logql::parse::parse(&request.query) {
         return Err(Error::invalid("legacy endpoints only support streams result type"));
@@ -73,11 +75,13 @@ pub fn rfc3339_nano(ts_ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(ts_ns)).map_or_else(|_| ts_ns.to_string(), |t| t.to_string())
 }
 
+/// Label names in the form of Loki before 1.0.
 pub async fn labels(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     values_list(label_strings(&api, &tenants, &params, None).await)
 }
 
+/// Label values in the form of Loki before 1.0.
 pub async fn label_values(State(api): State<ReadApi>, Path(name): Path<String>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     values_list(label_strings(&api, &tenants, &params, Some(name)).await)

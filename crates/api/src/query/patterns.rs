@@ -15,6 +15,7 @@ use std::time::Duration;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
+/// Patterns of recent lines and how often they came.
 pub async fn patterns(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let found = find(&api, &tenants, &params).await.map_err(ApiError::query)?;

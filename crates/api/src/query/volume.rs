@@ -17,6 +17,7 @@ use runtime::limits::Limits;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Bytes per group of labels, from the index.
 pub async fn volume(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let answer = async {
@@ -36,6 +37,7 @@ pub async fn volume(State(api): State<ReadApi>, request: Request<Body>) -> Answe
     Ok(finish(json))
 }
 
+/// Bytes per group of labels and step, from the index.
 pub async fn volume_range(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let (series, warnings) = windows(&api, &tenants, &params).await.map_err(ApiError::query)?;

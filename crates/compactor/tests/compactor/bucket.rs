@@ -7,9 +7,9 @@ use format::schema::{Period, Schema, SchemaVersion};
 use format::tsdb::SeriesChunks;
 use model::time::MILLIS_PER_DAY;
 use model::{Result, TenantId};
-use prometheus_client::registry::Registry;
 use runtime::clock::ManualClock;
 use runtime::limits::{Limits, Overrides};
+use runtime::metrics::Registry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -145,8 +145,7 @@ impl Bench {
     }
 
     pub fn metric(&self, name: &str) -> u64 {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let text = self.registry.print();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }

@@ -10,11 +10,11 @@ use ingester::wal::disk::{Disk, FileSystem, LogFile};
 use ingester::{ChunkSink, Ingester, Parts, Settings};
 use model::{Batch, BatchBuilder, Error, Labels, Matcher, RawBlock, Result, TenantId, TimeRange};
 use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use rpc::ingester::{Ingester as _, PushOutcome, RecentRequest, RecentStream};
 use runtime::clock::ManualClock;
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::Budget;
+use runtime::metrics::Registry;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::Path;
@@ -260,8 +260,7 @@ impl Node {
     }
 
     pub fn metric(&self, name: &str) -> f64 {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let text = self.registry.print();
         let samples = text.lines().filter(|l| l.split(['{', ' ']).next() == Some(name));
         samples.map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }

@@ -2,7 +2,7 @@
 
 use super::range::{self, Outer};
 use super::vector::{self, StepSeries};
-use super::{Context, Time, errors};
+use super::{Context, EngineLimits, Time, errors};
 use crate::ast::{Grouping, MetricExpr, VectorAggregation, VectorOp};
 use crate::value::{QueryValue, Sample, Series};
 use model::{Error, Labels, Result};
@@ -28,6 +28,9 @@ pub(crate) fn evaluate(expr: &MetricExpr, time: Time, context: &Context<'_>) -> 
 }
 
 fn node(expr: &MetricExpr, context: &Context<'_>) -> Result<Value> {
+    if let Some(given) = given(expr, context) {
+        return Ok(Value::Series(given));
+    }
     let series = match expr {
         MetricExpr::Literal(value) => return Ok(Value::Scalar(*value)),
         MetricExpr::Vector(value) => vec![constant(*value, context)],
@@ -46,6 +49,10 @@ fn node(expr: &MetricExpr, context: &Context<'_>) -> Result<Value> {
     Ok(Value::Series(series))
 }
 
+fn given(expr: &MetricExpr, context: &Context<'_>) -> Option<Vec<StepSeries>> {
+    if context.given.is_empty() { None } else { context.given.get(&expr.to_string()).cloned() }
+}
+
 fn series_of(expr: &MetricExpr, context: &Context<'_>) -> Result<Vec<StepSeries>> {
     match node(expr, context)? {
         Value::Series(series) => Ok(series),
@@ -57,7 +64,9 @@ fn aggregate(aggregation: &VectorAggregation, context: &Context<'_>) -> Result<V
     let everything = Grouping::default();
     let grouping = aggregation.grouping.as_ref().unwrap_or(&everything);
     let inner = match &*aggregation.inner {
-        MetricExpr::Range(range) => range::evaluate(range, Outer::of(aggregation, range, &everything), context)?,
+        MetricExpr::Range(range) if given(&aggregation.inner, context).is_none() => {
+            range::evaluate(range, Outer::of(aggregation, range, &everything), context)?
+        }
         other => series_of(other, context)?,
     };
     let k = aggregation.parameter.unwrap_or(0) as usize;
@@ -115,7 +124,9 @@ fn instant(mut series: Vec<StepSeries>, ordered: bool, time_ns: i64, context: &C
     if !ordered {
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
     }
-    limit_series(&mut series, context)?;
+    for warning in limit_series(&mut series, context.limits)? {
+        context.tally.borrow_mut().warn(warning);
+    }
     let samples = series.into_iter().flat_map(|s| {
         s.points.into_iter().map(move |(_, value)| Sample { labels: s.labels.clone(), time_ns, value: value + 0.0 })
     });
@@ -124,7 +135,9 @@ fn instant(mut series: Vec<StepSeries>, ordered: bool, time_ns: i64, context: &C
 
 fn matrix(series: Vec<StepSeries>, context: &Context<'_>) -> Result<QueryValue> {
     let mut series = vector::joined(series);
-    limit_series(&mut series, context)?;
+    for warning in limit_series(&mut series, context.limits)? {
+        context.tally.borrow_mut().warn(warning);
+    }
     let points = |points: Vec<(u32, f64)>| {
         // Adding zero makes a negative zero positive, which is how Loki prints it.
         points.into_iter().map(|(step, value)| (context.grid.time_ns(step as usize), value + 0.0)).collect()
@@ -132,15 +145,15 @@ fn matrix(series: Vec<StepSeries>, context: &Context<'_>) -> Result<QueryValue> 
     Ok(QueryValue::Matrix(series.into_iter().map(|s| Series { labels: s.labels, points: points(s.points) }).collect()))
 }
 
-fn limit_series(series: &mut Vec<StepSeries>, context: &Context<'_>) -> Result<()> {
-    let max = context.limits.max_series;
+/// Refuses more series than the limit, or leaves the first ones and says so.
+pub(crate) fn limit_series<T>(series: &mut Vec<T>, limits: &EngineLimits) -> Result<Vec<String>> {
+    let max = limits.max_series;
     if max == 0 || series.len() <= max {
-        return Ok(());
+        return Ok(vec![]);
     }
-    if !context.limits.partial_series {
+    if !limits.partial_series {
         return Err(errors::too_many_series(max));
     }
     series.truncate(max);
-    context.tally.borrow_mut().warn(errors::partial_series(max));
-    Ok(())
+    Ok(vec![errors::partial_series(max)])
 }

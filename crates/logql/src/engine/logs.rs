@@ -25,7 +25,7 @@ pub(crate) fn evaluate(log: &LogExpr, params: &Params, context: &Context<'_>) ->
     if range.is_empty() || params.limit == 0 {
         return Ok(Vec::new());
     }
-    let selection = Selection { matchers: log.matchers.clone(), range, shard: None };
+    let selection = Selection { matchers: log.matchers.clone(), range, shard: context.shard };
     let streams = collect(context.source.select(&selection)?.as_ref(), range, context.limits)?;
     context.tally.borrow_mut().stats.streams += streams.len() as u64;
     let search = Search {

@@ -16,13 +16,15 @@ pub use errors::{ERROR_LABEL, PRESERVE_ERROR_LABEL};
 pub use limits::{DEPTH_MAX, EngineLimits, MemoryHook, STEPS_MAX, StopHook};
 pub use scan::ScanStats;
 
-use crate::ast::Expr;
-use crate::source::Source;
+use crate::ast::{Expr, MetricExpr};
+use crate::source::{Selection, Shard, Source, Streams};
 use crate::value::QueryValue;
-use grid::Grid;
+pub(crate) use eval::limit_series;
+pub(crate) use grid::Grid;
 use model::{Direction, Error, Result};
 use scan::Tally;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// When a query is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Params {
     pub interval_ns: i64,
     /// What the template function `now` answers, in nanoseconds since the epoch.
     pub now_ns: i64,
+    /// Only the streams of this part.
+    pub shard: Option<Shard>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,20 +63,57 @@ pub(crate) struct Context<'a> {
     pub limits: &'a EngineLimits,
     pub grid: Grid,
     pub now_ns: i64,
+    pub shard: Option<Shard>,
+    /// What is known of parts of the expression already, by their text.
+    pub given: Given,
     pub tally: RefCell<Tally>,
+}
+
+/// Series of parts of an expression that were evaluated elsewhere, by the text of the part.
+pub(crate) type Given = BTreeMap<String, Vec<vector::StepSeries>>;
+
+/// Answers a metric expression of whose parts some were evaluated elsewhere, and everything else is arithmetic. `given`
+/// makes their series for the grid.
+pub(crate) fn assemble(
+    expr: &MetricExpr,
+    params: &Params,
+    limits: &EngineLimits,
+    given: impl FnOnce(&Grid) -> Given,
+) -> Result<Outcome> {
+    let grid = grid_of(&Expr::Metric(expr.clone()), params, limits)?;
+    let (given, now_ns) = (given(&grid), params.now_ns);
+    let context = Context { source: &Nothing, limits, grid, now_ns, shard: None, given, tally: RefCell::default() };
+    let value = eval::evaluate(expr, params.time, &context)?;
+    let tally = context.tally.into_inner();
+    Ok(Outcome { value, scan: tally.stats, warnings: tally.into_warnings() })
+}
+
+/// The source of an evaluation that must not read.
+struct Nothing;
+
+impl Source for Nothing {
+    fn select(&self, _: &Selection) -> Result<Box<dyn Streams>> {
+        Err(Error::internal("a part of the query was not evaluated"))
+    }
 }
 
 /// Answers `expr`. Errors of kind `Invalid` are the user's and have Loki's texts.
 pub fn run(expr: &Expr, params: &Params, source: &dyn Source, limits: &EngineLimits) -> Result<Outcome> {
     limits.check_expr(expr)?;
     let grid = grid_of(expr, params, limits)?;
-    let context = Context { source, limits, grid, now_ns: params.now_ns, tally: RefCell::default() };
+    let (now_ns, shard, given) = (params.now_ns, params.shard, Given::new());
+    let context = Context { source, limits, grid, now_ns, shard, given, tally: RefCell::default() };
     let value = match expr {
         Expr::Log(log) => QueryValue::Streams(logs::evaluate(log, params, &context)?),
         Expr::Metric(metric) => eval::evaluate(metric, params.time, &context)?,
     };
     let tally = context.tally.into_inner();
     Ok(Outcome { value, scan: tally.stats, warnings: tally.into_warnings() })
+}
+
+/// The evaluation times of a metric range query.
+pub(crate) fn grid(start_ns: i64, end_ns: i64, step_ns: i64, align: bool, limits: &EngineLimits) -> Result<Grid> {
+    Grid::range(start_ns, end_ns, step_ns, align, limits)
 }
 
 fn grid_of(expr: &Expr, params: &Params, limits: &EngineLimits) -> Result<Grid> {

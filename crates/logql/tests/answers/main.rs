@@ -6,6 +6,7 @@ mod dataset;
 #[path = "../memory/mod.rs"]
 mod memory;
 mod request;
+mod rewrites;
 
 use memory::MemorySource;
 use model::Kind;

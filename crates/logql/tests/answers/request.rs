@@ -45,6 +45,7 @@ pub fn request(case: &Value) -> Option<Request> {
             direction,
             interval_ns: params.get("interval").map_or(Some(0), |i| span_ns(i))?,
             now_ns: RECORDED_NS,
+            shard: None,
         },
         tenant: headers["X-Scope-OrgID"].as_str()?.to_string(),
         categorize: headers["X-Loki-Response-Encoding-Flags"] == "categorize-labels",

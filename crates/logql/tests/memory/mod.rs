@@ -132,7 +132,9 @@ impl Streams for Selected {
 impl Source for MemorySource {
     fn select(&self, selection: &Selection) -> Result<Box<dyn Streams>> {
         let matching = self.streams.iter().filter(|(labels, _)| model::matcher::all_match(&selection.matchers, labels));
+        let is_selected = |labels: &Labels| selection.shard.is_none_or(|shard| shard.contains(labels.fingerprint()));
         let streams: Vec<StreamBlocks> = matching
+            .filter(|(labels, _)| is_selected(labels))
             .map(|(labels, blocks)| StreamBlocks {
                 labels: labels.clone(),
                 fingerprint: labels.fingerprint(),

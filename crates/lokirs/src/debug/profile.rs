@@ -29,6 +29,7 @@ fn seconds_default() -> u64 {
     SECONDS_DEFAULT
 }
 
+/// A CPU profile of the next `seconds`, in pprof's format.
 pub async fn cpu(Query(asked): Query<Asked>) -> Response {
     let refuse = |status: StatusCode, text: String| (status, TEXT, text).into_response();
     if !(1..=SECONDS_MAX).contains(&asked.seconds) {

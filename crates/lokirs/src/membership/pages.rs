@@ -27,13 +27,15 @@ const RINGS: [(&str, &str); 5] = [
 pub fn router(cluster: Cluster) -> Router {
     let mut router = Router::new().route("/memberlist", get(memberlist)).route("/ring", get(ingesters).post(forget));
     for (name, role) in RINGS {
-        let page =
+        // The ring of this role's instances, as `/ring`.
+        let ring_of_role =
             move |State(cluster): State<Cluster>, headers: HeaderMap| async move { ring(&cluster, role, &headers) };
-        router = router.route(&format!("/{name}/ring"), get(page).post(forget));
+        router = router.route(&format!("/{name}/ring"), get(ring_of_role).post(forget));
     }
     router.with_state(cluster)
 }
 
+/// The ring of ingesters as a page, or as JSON.
 async fn ingesters(State(cluster): State<Cluster>, headers: HeaderMap) -> Response {
     ring(&cluster, super::INGESTER, &headers)
 }
@@ -69,6 +71,7 @@ fn ring(cluster: &Cluster, role: &str, headers: &HeaderMap) -> Response {
     page(&format!("Ring Status: {role}"), &format!("<form method=\"POST\"><table>{body}</table></form>"))
 }
 
+/// All members of the cluster and their states.
 async fn memberlist(State(cluster): State<Cluster>, headers: HeaderMap) -> Response {
     let Some(gossip) = &cluster.gossip else {
         return "This instance doesn't use memberlist.".into_response();
@@ -98,7 +101,7 @@ struct ForgetForm {
     forget: String,
 }
 
-/// As in Loki: the dead are forgotten, and the page is shown again.
+/// Drops the member `forget` if it is dead, and shows the page again.
 async fn forget(State(cluster): State<Cluster>, uri: Uri, Form(form): Form<ForgetForm>) -> Response {
     let answer = match &cluster.gossip {
         Some(gossip) => gossip.forget(&form.forget),

@@ -53,7 +53,7 @@ type Seen = (Arc<[Member]>, Arc<Ring>);
 /// What a process asks that plays no gateway; `own` is its own reader.
 pub fn asked(base: &Base, own: Arc<dyn Index>) -> Arc<dyn Index> {
     let address = &base.settings.storage_config.tsdb_shipper.index_gateway_client.server_address;
-    let members = if address.is_empty() { base.members.clone() } else { Arc::new(only(address)) };
+    let members = if address.is_empty() { base.members.clone() } else { Arc::new(only(address, INDEX_GATEWAY)) };
     let own_settings = &base.settings.index_gateway;
     let replicas = (own_settings.mode == "ring").then_some(own_settings.ring.replication_factor);
     let connector = base.connectors.index_gateway_client.clone();
@@ -70,15 +70,15 @@ pub fn serve(base: &Base, own: Arc<dyn Index>, parts: &mut Parts) {
     parts.serve_grpc(index_server(Arc::new(Counted { own, requests })));
 }
 
-/// `index_gateway_client.server_address`, perhaps with Loki's prefix for names that are looked up.
-fn only(address: &str) -> StaticMembers {
+/// One member at a configured address, perhaps with Loki's prefix for names that are looked up.
+pub(super) fn only(address: &str, role: &str) -> StaticMembers {
     let address = address.trim_start_matches("dns://").trim_start_matches('/').trim_start_matches("dns+");
     StaticMembers::new(vec![Member {
         id: address.into(),
         grpc_address: address.into(),
         zone: String::new(),
         state: MemberState::Active,
-        roles: vec![INDEX_GATEWAY.into()],
+        roles: vec![role.into()],
     }])
 }
 

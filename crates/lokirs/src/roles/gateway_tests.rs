@@ -111,6 +111,6 @@ async fn simple_gateways_share_the_questions_and_ring_gateways_the_tenants() {
 #[test]
 fn an_address_may_have_lokis_prefix() {
     for address in ["gateway:9095", "dns:///gateway:9095", "dns+gateway:9095"] {
-        assert_eq!(only(address).all()[0].grpc_address, "gateway:9095", "{address}");
+        assert_eq!(only(address, INDEX_GATEWAY).all()[0].grpc_address, "gateway:9095", "{address}");
     }
 }

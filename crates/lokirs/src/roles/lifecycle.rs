@@ -110,15 +110,18 @@ fn already_stopping() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the ingester is stopping\n").into_response()
 }
 
+/// Whether the ingester is so prepared.
 async fn is_prepared(State(lifecycle): State<Arc<Lifecycle>>) -> Response {
     let text = if lifecycle.marker.exists() { "set\n" } else { "unset\n" };
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
+/// Makes the ingester store everything when it is stopped.
 async fn prepare(State(lifecycle): State<Arc<Lifecycle>>) -> Response {
     answer(&lifecycle, 1, write_marker(&lifecycle.marker))
 }
 
+/// Takes that back.
 async fn unprepare(State(lifecycle): State<Arc<Lifecycle>>) -> Response {
     let removed = match std::fs::remove_file(&lifecycle.marker) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

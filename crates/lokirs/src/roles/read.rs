@@ -1,5 +1,6 @@
 //! The read path of a process: the querier behind the query API, and the limits that a tenant may read.
 
+use super::queue::{self, Peers};
 use super::ring::IngesterRing;
 use super::stores::Stores;
 use crate::admin::VERSION;
@@ -8,25 +9,37 @@ use crate::query_log::{QueryLog, QueryMetrics};
 use api::limits::LimitsApi;
 use api::query::ReadApi;
 use api::tail::TailApi;
+use frontend::limit::Limit;
+use frontend::queue::Queue;
+use frontend::remote::Remote;
+use frontend::shard::Shard;
+use frontend::split::Split;
 use querier::querier::Querier;
 use querier::settings::Settings;
 use querier::tail::Tailer;
 use rpc::deletes::Deletes;
 use rpc::index::Index;
+use rpc::queries::Queries;
+use rpc::tail::Tails;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long open tails may take to say goodbye.
 const TAILS_STOP_WITHIN: Duration = Duration::from_secs(2);
 
-pub fn querier(
-    base: &Base,
-    stores: &Stores,
-    index: Arc<dyn Index>,
-    ring: Arc<IngesterRing>,
-    deletes: Option<Arc<dyn Deletes>>,
-    parts: &mut Parts,
-) {
+/// What a querier is built from.
+pub struct Read {
+    pub index: Arc<dyn Index>,
+    pub ring: Arc<IngesterRing>,
+    pub deletes: Option<Arc<dyn Deletes>>,
+    /// The queue that this process holds, if it does.
+    pub queue: Option<Arc<Queue>>,
+}
+
+/// A querier: it answers requests of this process itself, split as a frontend splits them, and those that frontends of
+/// other processes have a place for.
+pub fn querier(base: &Base, stores: &Stores, read: Read, parts: &mut Parts) {
+    let Read { index, ring, deletes, queue } = read;
     let stored = querier::source::Stores { ingesters: ring.clone(), index, chunks: stores.chunks.clone(), deletes };
     let own = &base.settings.querier;
     let settings = Settings {
@@ -37,10 +50,31 @@ pub fn querier(
     };
     let querier =
         Arc::new(Querier::new(stored, base.limits.clone(), base.memory.clone(), base.clock.clone(), settings));
-    tails(base, querier.clone(), ring, parts);
+    let tailer = Arc::new(Tailer {
+        ingesters: ring,
+        queries: querier.clone(),
+        limits: base.limits.clone(),
+        clock: base.clock.clone(),
+        duration_max: own.tail_max_duration,
+    });
+    queue::offer(base, querier.clone(), tailer.clone(), queue, parts);
+    serve(base, "querier", querier, tailer, parts);
+    base.services.add("querier").running();
+}
+
+/// A query-frontend in a process without a querier: every part of a query waits for a place at one.
+pub fn query_frontend(base: &Base, queue: Arc<Queue>, parts: &mut Parts) {
+    let peers = Peers::new(base, queue);
+    let remote = Remote::new(peers.clone(), base.settings.query_range.max_retries, &base.metrics);
+    serve(base, "frontend", Arc::new(remote), peers, parts);
+}
+
+/// The query API over whoever answers.
+fn serve(base: &Base, component: &'static str, queries: Arc<dyn Queries>, tails: Arc<dyn Tails>, parts: &mut Parts) {
     let own = &base.settings.frontend;
     let metrics = QueryMetrics::new(&base.metrics);
-    let logged = QueryLog::new("querier", querier, own.log_queries_longer_than, base.clock.clone(), metrics);
+    let stages = stages(base, queries);
+    let logged = QueryLog::new(component, stages, own.log_queries_longer_than, base.clock.clone(), metrics);
     let api = ReadApi {
         queries: Arc::new(logged),
         limits: base.limits.clone(),
@@ -54,21 +88,13 @@ pub fn querier(
         version: VERSION,
     };
     parts.http = std::mem::take(&mut parts.http).merge(api::query::router(api)).merge(api::limits::router(limits));
-    base.services.add("querier").running();
+    serve_tails(base, tails, parts);
 }
 
-/// Live tail: pushes come straight from the ingesters, the history from the querier.
-fn tails(base: &Base, querier: Arc<Querier>, ring: Arc<IngesterRing>, parts: &mut Parts) {
-    let tails = Tailer {
-        ingesters: ring,
-        queries: querier,
-        limits: base.limits.clone(),
-        clock: base.clock.clone(),
-        duration_max: base.settings.querier.tail_max_duration,
-    };
+fn serve_tails(base: &Base, tails: Arc<dyn Tails>, parts: &mut Parts) {
     let tasks = base.tasks.child();
     let api = TailApi {
-        tails: Arc::new(tails),
+        tails,
         limits: base.limits.clone(),
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         clock: base.clock.clone(),
@@ -76,4 +102,12 @@ fn tails(base: &Base, querier: Arc<Querier>, ring: Arc<IngesterRing>, parts: &mu
     };
     parts.http = std::mem::take(&mut parts.http).merge(api::tail::router(api));
     parts.on_stop("live tails", async move { drop(tasks.stop(TAILS_STOP_WITHIN).await) });
+}
+
+/// The stages before a query is run: what is refused, parts by time, parts by streams.
+fn stages(base: &Base, last: Arc<dyn Queries>) -> Arc<dyn Queries> {
+    let (limits, budget, clock) = (base.limits.clone(), base.memory.clone(), base.clock.clone());
+    let shard = Shard { next: last, limits: limits.clone(), budget: budget.clone(), clock: clock.clone() };
+    let split = Split { next: Arc::new(shard), limits: limits.clone(), budget, clock };
+    Arc::new(Limit { next: Arc::new(split), limits })
 }

@@ -7,7 +7,7 @@ mod seen;
 mod sources;
 
 use crate::ingesters::Ingesters;
-use crate::{limits, recent};
+use crate::recent;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt, unfold};
 use held::Held;
@@ -17,6 +17,7 @@ use logql::value::{LogEntry, LogStream, QueryValue};
 use model::{Direction, Error, Kind, Labels, Result, TenantId, TimeRange};
 use rpc::ingester::{RecentRequest, RecentStream, Tailed};
 use rpc::queries::{Queries, QueryRequest, QueryTime};
+use rpc::read_limits as limits;
 use rpc::tail::{TailFrame, TailRequest, Tails};
 use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
@@ -89,7 +90,14 @@ impl Tailer {
         let time =
             QueryTime::Range { start_ns: request.start_ns.min(end_ns), end_ns, step_ns: STEP_NS, interval_ns: 0 };
         let direction = Direction::Backward;
-        QueryRequest { query: request.query.clone(), time, limit: request.limit, direction, partial_series: false }
+        QueryRequest {
+            query: request.query.clone(),
+            time,
+            limit: request.limit,
+            direction,
+            partial_series: false,
+            part: None,
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn of_tenant<T>(tenant: &TenantId, message: T) -> Result<Request<T>> 
     Ok(request)
 }
 
-fn without_deadline<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
+pub(super) fn without_deadline<T>(tenant: &TenantId, message: T) -> Result<Request<T>> {
     let mut request = Request::new(message);
     let name = tenant.as_str().parse().map_err(|_| Error::internal("a tenant's name is no header value"))?;
     request.metadata_mut().insert(TENANT_METADATA, name);

@@ -10,35 +10,35 @@ use logql::source::Shard;
 use model::{Error, Fingerprint, Kind, Labels, Layout, MatchOp, Matcher, Result, Symbols, TenantId, TimeRange};
 use std::sync::Arc;
 
+pub fn matcher_to_wire(m: &Matcher) -> proto::Matcher {
+    proto::Matcher { name: m.name.to_string(), op: m.op.as_str().into(), value: m.value.to_string() }
+}
+
+pub fn matcher_of_wire(m: proto::Matcher) -> Result<Matcher> {
+    let op = match m.op.as_str() {
+        "=" => MatchOp::Eq,
+        "!=" => MatchOp::Ne,
+        "=~" => MatchOp::Re,
+        "!~" => MatchOp::NotRe,
+        other => return Err(unknown("matcher", other)),
+    };
+    Matcher::new(m.name, op, m.value)
+}
+
 pub fn recent_to_wire(request: &RecentRequest) -> proto::Recent {
-    let matcher =
-        |m: &Matcher| proto::Matcher { name: m.name.to_string(), op: m.op.as_str().into(), value: m.value.to_string() };
     proto::Recent {
-        matchers: request.matchers.iter().map(matcher).collect(),
+        matchers: request.matchers.iter().map(matcher_to_wire).collect(),
         start_ns: request.range.start_ns,
         end_ns: request.range.end_ns,
-        shard: request.shard.map(|s| proto::Shard { index: s.index, of: s.of }),
+        shard: shard_to_wire(request.shard),
     }
 }
 
 pub fn recent_of_wire(tenant: TenantId, recent: proto::Recent) -> Result<RecentRequest> {
-    let matcher = |m: proto::Matcher| {
-        let op = match m.op.as_str() {
-            "=" => MatchOp::Eq,
-            "!=" => MatchOp::Ne,
-            "=~" => MatchOp::Re,
-            "!~" => MatchOp::NotRe,
-            other => return Err(unknown("matcher", other)),
-        };
-        Matcher::new(m.name, op, m.value)
-    };
-    let shard = match recent.shard {
-        Some(s) if !s.of.is_power_of_two() || s.index >= s.of => return Err(unknown("shard", s.of)),
-        shard => shard.map(|s| Shard { index: s.index, of: s.of }),
-    };
+    let shard = shard_of_wire(recent.shard)?;
     Ok(RecentRequest {
         tenant,
-        matchers: recent.matchers.into_iter().map(matcher).collect::<Result<_>>()?,
+        matchers: recent.matchers.into_iter().map(matcher_of_wire).collect::<Result<_>>()?,
         range: TimeRange::new(recent.start_ns, recent.end_ns),
         shard,
     })
@@ -203,6 +203,17 @@ pub fn size_of_wire(size: proto::StreamSize) -> StreamSize {
     StreamSize { labels: labels_of_wire(labels), chunks, entries, bytes }
 }
 
-fn unknown(what: &str, value: impl std::fmt::Display) -> Error {
+pub(super) fn unknown(what: &str, value: impl std::fmt::Display) -> Error {
     Error::internal(format!("unknown {what} '{value}' in a call between nodes: do their versions differ?"))
+}
+
+pub(super) fn shard_to_wire(shard: Option<Shard>) -> Option<proto::Shard> {
+    shard.map(|s| proto::Shard { index: s.index, of: s.of })
+}
+
+pub(super) fn shard_of_wire(shard: Option<proto::Shard>) -> Result<Option<Shard>> {
+    match shard {
+        Some(s) if !s.of.is_power_of_two() || s.index >= s.of => Err(unknown("shard", s.of)),
+        shard => Ok(shard.map(|s| Shard { index: s.index, of: s.of })),
+    }
 }

@@ -13,6 +13,28 @@ pub trait Setting {
     fn read(&mut self, tree: &Tree, reader: &mut Reader);
     /// The setting as it would be written; secrets masked.
     fn write(&self) -> Tree;
+    /// What the reference says of the setting at `path`, and of those below it.
+    fn describe(&self, path: &str, docs: &[&str], into: &mut Vec<Described>);
+}
+
+/// A setting as the reference names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Dotted path; `[]` stands for the items of a list, `<name>` for the names of a free mapping.
+    pub path: String,
+    /// What may be written: `duration`, `text`, `a | b`. Of a block: nothing.
+    pub kind: String,
+    /// The default as it would be written. Of a block, and of what is not set: nothing.
+    pub default: String,
+    /// The doc comment.
+    pub what: String,
+}
+
+impl Described {
+    pub fn new(path: &str, kind: &str, default: &Tree, docs: &[&str]) -> Self {
+        let lines: Vec<&str> = docs.iter().map(|line| line.trim()).collect();
+        Described { path: path.into(), kind: kind.into(), default: default.print_inline(), what: lines.join(" ") }
+    }
 }
 
 /// Which keys exist beyond those that have a meaning here.
@@ -145,11 +167,11 @@ fn edit_distance(a: &str, b: &str) -> usize {
 #[macro_export]
 macro_rules! settings {
     ($($(#[$meta:meta])* pub struct $name:ident {
-        $($(#[$field_meta:meta])* pub $field:ident : $type:ty = $default:expr),* $(,)?
+        $($(#[doc = $doc:literal])* pub $field:ident : $type:ty = $default:expr),* $(,)?
     })*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
-        pub struct $name { $($(#[$field_meta])* pub $field: $type),* }
+        pub struct $name { $($(#[doc = $doc])* pub $field: $type),* }
 
         impl Default for $name {
             fn default() -> Self {
@@ -174,6 +196,15 @@ macro_rules! settings {
                 );)*
                 tree
             }
+            fn describe(&self, path: &str, docs: &[&str], into: &mut Vec<$crate::settings::Described>) {
+                into.push($crate::settings::Described::new(path, "", &$crate::settings::Tree::default(), docs));
+                $($crate::settings::Setting::describe(
+                    &self.$field,
+                    &$crate::settings::below(path, $crate::settings::key(stringify!($field))),
+                    &[$($doc),*],
+                    into,
+                );)*
+            }
         }
     )*};
 }
@@ -193,8 +224,17 @@ macro_rules! choice {
             fn write(&self) -> $crate::settings::Tree {
                 $crate::settings::Tree::scalar(match self { $($name::$variant => $word),* })
             }
+            fn describe(&self, path: &str, docs: &[&str], into: &mut Vec<$crate::settings::Described>) {
+                let words = [$($word),*].join(" | ");
+                into.push($crate::settings::Described::new(path, &words, &self.write(), docs));
+            }
         }
     };
+}
+
+/// The path of a key in the block at `path`.
+pub fn below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_string() } else { format!("{path}.{key}") }
 }
 
 /// The key of a field.
@@ -203,7 +243,7 @@ pub fn key(field: &'static str) -> &'static str {
 }
 
 macro_rules! scalar {
-    ($($type:ty: $parse:expr, $print:expr;)*) => {$(
+    ($($type:ty: $kind:literal, $parse:expr, $print:expr;)*) => {$(
         impl Setting for $type {
             fn read(&mut self, tree: &Tree, reader: &mut Reader) {
                 reader.parsed(tree, self, $parse);
@@ -212,23 +252,26 @@ macro_rules! scalar {
                 let print: fn(&$type) -> String = $print;
                 Tree::scalar(print(self))
             }
+            fn describe(&self, path: &str, docs: &[&str], into: &mut Vec<Described>) {
+                into.push(Described::new(path, $kind, &self.write(), docs));
+            }
         }
     )*};
 }
 
 scalar! {
-    String: |text| Ok(text.to_string()), |v| without_user_information(v);
-    bool: parse_bool, |v| v.to_string();
-    f64: |text| text.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| not("a number", text)), |v| v.to_string();
-    u64: units::parse_bytes, |v| v.to_string();
-    usize: narrow, |v| v.to_string();
-    u32: narrow, |v| v.to_string();
-    u16: narrow, |v| v.to_string();
-    Duration: units::parse_duration, |v| units::print_nanos(v.as_nanos().min(i64::MAX as u128) as i64);
-    Secret: |text| Ok(Secret::new(text)), |v| v.masked().to_string();
-    SecretUrl: |text| Ok(SecretUrl::new(text)), SecretUrl::masked;
+    String: "text", |text| Ok(text.to_string()), |v| without_user_information(v);
+    bool: "boolean", parse_bool, |v| v.to_string();
+    f64: "number", |text| text.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| not("a number", text)), |v| v.to_string();
+    u64: "integer or size", units::parse_bytes, |v| v.to_string();
+    usize: "integer or size", narrow, |v| v.to_string();
+    u32: "integer or size", narrow, |v| v.to_string();
+    u16: "integer", narrow, |v| v.to_string();
+    Duration: "duration", units::parse_duration, |v| units::print_nanos(v.as_nanos().min(i64::MAX as u128) as i64);
+    Secret: "secret", |text| Ok(Secret::new(text)), |v| v.masked().to_string();
+    SecretUrl: "URL", |text| Ok(SecretUrl::new(text)), SecretUrl::masked;
     // Loki's settings of this type are priorities and moments; a moment is kept in nanoseconds since the epoch.
-    i64: |text| text.parse().or_else(|_| units::parse_moment_ns(text)), |v| v.to_string();
+    i64: "integer or moment", |text| text.parse().or_else(|_| units::parse_moment_ns(text)), |v| v.to_string();
 }
 
 /// Any text may be a URL, and a URL may hold a password.
@@ -279,6 +322,9 @@ impl<T: Setting + Default> Setting for Vec<T> {
     fn write(&self) -> Tree {
         Tree::from(Value::List(self.iter().map(Setting::write).collect()))
     }
+    fn describe(&self, path: &str, docs: &[&str], into: &mut Vec<Described>) {
+        describe_items::<T>("list of", &format!("{path}[]"), Described::new(path, "", &self.write(), docs), into);
+    }
 }
 
 /// A free mapping. It replaces what was there.
@@ -299,6 +345,19 @@ impl<T: Setting + Default> Setting for BTreeMap<String, T> {
     fn write(&self) -> Tree {
         Tree::from(Value::Map(self.iter().map(|(key, value)| (key.clone(), value.write())).collect()))
     }
+    fn describe(&self, path: &str, docs: &[&str], into: &mut Vec<Described>) {
+        describe_items::<T>("by name:", &format!("{path}.<name>"), Described::new(path, "", &self.write(), docs), into);
+    }
+}
+
+/// Several settings of one sort: one entry if they are values, else also what is below an item.
+fn describe_items<T: Setting + Default>(several: &str, below: &str, mut all: Described, into: &mut Vec<Described>) {
+    let mut items = vec![];
+    T::default().describe(below, &[], &mut items);
+    let item = items.remove(0);
+    all.kind = if item.kind.is_empty() { format!("{several} blocks") } else { format!("{several} {}", item.kind) };
+    into.push(all);
+    into.extend(items);
 }
 
 /// A setting that knows whether it was set.
@@ -310,6 +369,16 @@ impl<T: Setting + Default> Setting for Option<T> {
     }
     fn write(&self) -> Tree {
         self.as_ref().map_or_else(|| Tree::from(Value::Null), Setting::write)
+    }
+    fn describe(&self, path: &str, docs: &[&str], into: &mut Vec<Described>) {
+        let first = into.len();
+        match self {
+            Some(value) => value.describe(path, docs, into),
+            None => T::default().describe(path, docs, into),
+        }
+        if self.is_none() {
+            into[first].default.clear();
+        }
     }
 }
 

@@ -127,6 +127,19 @@ impl Tree {
         print(self, 0, &mut out);
         out
     }
+
+    /// The document on one line, flow style; nothing where nothing is set.
+    pub fn print_inline(&self) -> String {
+        match &self.value {
+            Value::Null => String::new(),
+            Value::Scalar(text) => text.clone(),
+            Value::List(items) => format!("[{}]", items.iter().map(Tree::print_inline).collect::<Vec<_>>().join(", ")),
+            Value::Map(entries) => {
+                let entries = entries.iter().map(|(key, value)| format!("{key}: {}", value.print_inline()));
+                format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
 }
 
 /// Equal whatever the lines.

@@ -8,7 +8,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Unit;
+use runtime::metrics::Registry;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -179,8 +180,7 @@ mod tests {
         objects.get("a/b").await.unwrap();
         objects.get("a/c").await.unwrap_err();
         objects.get_at_most("a/b", 4).await.unwrap_err();
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let text = registry.print();
         for line in [
             "loki_objstore_bucket_operations_total{bucket=\"s3\",operation=\"get\"} 3",
             "loki_objstore_bucket_operation_failures_total{bucket=\"s3\",operation=\"get\"} 1",
@@ -205,8 +205,7 @@ mod tests {
             let metrics = ObjectMetrics::register(&mut registry);
             let objects = Objects::memory().wrapped(|inner| Arc::new(Metered::new(inner, "x", kind, metrics)));
             objects.put("a/b", Bytes::from_static(b"12345")).await.unwrap();
-            let mut text = String::new();
-            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            let text = registry.print();
             let found: Vec<&str> = ["s3", "gcs", "azure_blob"]
                 .into_iter()
                 .filter(|name| {

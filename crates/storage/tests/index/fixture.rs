@@ -5,10 +5,10 @@ use format::schema::{Period, Schema, SchemaVersion};
 use format::tsdb::SeriesChunks;
 use model::time::{MILLIS_PER_DAY, NANOS_PER_MILLI};
 use model::{MatchOp, Matcher, TenantId, TimeRange};
-use prometheus_client::registry::Registry;
 use rpc::index::Index;
 use rpc::ingester::{RecentRequest, StreamSize};
 use runtime::clock::ManualClock;
+use runtime::metrics::Registry;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -76,8 +76,7 @@ impl Fixture {
     }
 
     pub fn metric(&self, name: &str) -> u64 {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let text = self.registry.print();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }

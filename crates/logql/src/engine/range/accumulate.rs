@@ -73,7 +73,7 @@ impl<'a> Leaf<'a> {
         finish: impl Fn(&Panes<F>) -> Vec<(u32, f64)>,
     ) -> Result<Vec<StepSeries>> {
         let range = self.windows.span();
-        let selection = Selection { matchers: self.range.log.matchers.clone(), range, shard: None };
+        let selection = Selection { matchers: self.range.log.matchers.clone(), range, shard: context.shard };
         let streams = context.source.select(&selection)?;
         let reading = Reading { range, prefilter: self.pipeline.prefilter(), limits: context.limits };
         let workers = scan::for_each_part(

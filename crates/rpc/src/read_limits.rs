@@ -1,9 +1,11 @@
-//! What a tenant may ask, with Loki's texts: the checks that need more than the engine knows.
+//! What a tenant may ask, with Loki's texts: the checks that need more than the engine knows. Who is asked first makes them:
+//! a frontend for the whole query, a querier for what it is given.
 
+use crate::queries::{QueryRequest, QueryTime};
 use logql::ast::{Expr, LogExpr, LogRange, MetricExpr};
+use logql::engine::EngineLimits;
 use model::duration::{go_string, prometheus_string};
-use model::{Error, Matcher, Result};
-use rpc::queries::{QueryRequest, QueryTime};
+use model::{Error, Kind, Matcher, Result};
 use runtime::limits::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +22,11 @@ pub struct ReadLimits {
 impl ReadLimits {
     /// Of several tenants' limits the strictest.
     pub fn strictest(limits: &[Arc<Limits>]) -> Self {
-        let strictest = |of: fn(&Limits) -> u64| limits.iter().map(|l| of(l)).filter(|n| *n > 0).min().unwrap_or(0);
         ReadLimits {
-            max_chunks_per_query: strictest(|l| l.max_chunks_per_query),
-            cardinality_limit: strictest(|l| l.cardinality_limit),
-            max_query_bytes_read: strictest(|l| l.max_query_bytes_read),
-            max_querier_bytes_read: strictest(|l| l.max_querier_bytes_read),
+            max_chunks_per_query: strictest(limits, |l| l.max_chunks_per_query),
+            cardinality_limit: strictest(limits, |l| l.cardinality_limit),
+            max_query_bytes_read: strictest(limits, |l| l.max_query_bytes_read),
+            max_querier_bytes_read: strictest(limits, |l| l.max_querier_bytes_read),
         }
     }
 
@@ -86,6 +87,50 @@ pub fn check(expr: &Expr, request: &QueryRequest, limits: &[Arc<Limits>]) -> Res
     })
 }
 
+/// The least of the tenants' values that is a limit; 0: none is.
+fn strictest(limits: &[Arc<Limits>], of: fn(&Limits) -> u64) -> u64 {
+    limits.iter().map(|l| of(l)).filter(|n| *n > 0).min().unwrap_or(0)
+}
+
+/// The engine's part of the tenants' limits. A part of a query may have more series than its answer.
+pub fn engine_limits(request: &QueryRequest, limits: &[Arc<Limits>]) -> EngineLimits {
+    let max_series = strictest(limits, |l| l.max_query_series as u64) as usize;
+    EngineLimits {
+        max_series: if request.part.is_some() { 0 } else { max_series },
+        partial_series: request.partial_series,
+        max_entries: u32::try_from(strictest(limits, |l| l.max_entries_limit_per_query)).unwrap_or(u32::MAX),
+        max_window_ns: strictest(limits, |l| nanos(l.max_query_range) as u64) as i64,
+        approx_topk: limits.iter().all(|l| l.shard_aggregations.iter().any(|a| a == "approx_topk")),
+        variants: limits.iter().all(|l| l.enable_multi_variant_queries),
+        ..EngineLimits::default()
+    }
+}
+
+/// Splitting by time makes Loki align metric queries to their step; a tenant without it gets the grid as asked.
+pub fn aligns_to_step(limits: &[Arc<Limits>]) -> bool {
+    limits.iter().any(|l| !l.split_queries_by_interval.is_zero())
+}
+
+/// Moves a start that lies before `max_query_lookback` forward.
+pub fn clamp_lookback(request: &mut QueryRequest, limits: &[Arc<Limits>]) {
+    let lookback = limits.iter().map(|l| nanos(l.max_query_lookback)).filter(|n| *n > 0).min();
+    if let (Some(lookback), QueryTime::Range { start_ns, end_ns, .. }) = (lookback, &mut request.time) {
+        *start_ns = (*start_ns).max(end_ns.saturating_sub(lookback));
+    }
+}
+
+/// How long a query of these tenants may take.
+pub fn timeout(limits: &[Arc<Limits>]) -> Option<Duration> {
+    limits.iter().map(|l| l.query_timeout).filter(|t| !t.is_zero()).min()
+}
+
+pub fn timed_out() -> Error {
+    Error::new(
+        Kind::Timeout,
+        "request timed out, decrease the duration of the request or add more label matchers (prefer exact match over regex match) to reduce the amount of data processed",
+    )
+}
+
 /// Refuses a tail whose history is longer than the tenant's log queries may be.
 pub fn check_entries(request: &QueryRequest, limits: &Limits) -> Result<()> {
     let max = limits.max_entries_limit_per_query;
@@ -141,14 +186,14 @@ fn check_selector(log: &LogExpr, limits: &Limits) -> Result<()> {
 }
 
 /// Every log pipeline of an expression.
-fn each_log(expr: &Expr, f: &mut dyn FnMut(&LogExpr) -> Result<()>) -> Result<()> {
+pub fn each_log(expr: &Expr, f: &mut dyn FnMut(&LogExpr) -> Result<()>) -> Result<()> {
     match expr {
         Expr::Log(log) => f(log),
         Expr::Metric(metric) => metric_ranges(metric, &mut |range| f(&range.log)),
     }
 }
 
-fn metric_ranges(metric: &MetricExpr, f: &mut dyn FnMut(&LogRange) -> Result<()>) -> Result<()> {
+pub fn metric_ranges(metric: &MetricExpr, f: &mut dyn FnMut(&LogRange) -> Result<()>) -> Result<()> {
     match metric {
         MetricExpr::Literal(_) | MetricExpr::Vector(_) => Ok(()),
         MetricExpr::Range(r) => f(&r.range),
@@ -264,6 +309,7 @@ mod tests {
                 limit: 1,
                 direction: Direction::Backward,
                 partial_series: false,
+                part: None,
             };
             let expr = logql::parse::parse(query).unwrap();
             let got = check(&expr, &request, &[Arc::new(limits)]);
