@@ -9,6 +9,13 @@ use storage::objects::Objects;
 
 /// A node that serves a copy of a golden bucket.
 async fn serve(bucket: &str, schema: &str, dir: &Path, store: &Store) -> Node {
+    let mut node = prepare(bucket, schema, dir, store).await;
+    node.start().await;
+    node
+}
+
+/// The same, not started yet.
+pub async fn prepare(bucket: &str, schema: &str, dir: &Path, store: &Store) -> Node {
     let golden = test_data("golden").join(bucket);
     match store {
         Store::Directory(to) => copy(&golden, to),
@@ -17,9 +24,7 @@ async fn serve(bucket: &str, schema: &str, dir: &Path, store: &Store) -> Node {
     let schema = schema.replace("object_store: filesystem", &format!("object_store: {}", store.name()));
     let rest = format!("limits_config:\n  max_query_length: 0s\nschema_config:\n  configs:\n{schema}");
     let config = store.config(&rest).replace("auth_enabled: false", "auth_enabled: true");
-    let mut node = Node::new(dir).config(&config);
-    node.start().await;
-    node
+    Node::new(dir).config(&config)
 }
 
 const V13: &str = "    - {from: 2024-01-01, store: tsdb, object_store: filesystem, schema: v13, index: {prefix: index_, period: 24h}}\n";
@@ -28,7 +33,7 @@ const THREE_PERIODS: &str =
     - {from: 2025-03-01, store: tsdb, object_store: filesystem, schema: v12, index: {prefix: i12_, period: 24h}}
     - {from: 2025-03-03, store: tsdb, object_store: filesystem, schema: v13, index: {prefix: i13_, period: 24h}}\n";
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -67,7 +72,7 @@ const DIFFERENT: [(&str, &str); 2] = [
 
 /// Queries over a chunk whose structured metadata Loki's own rewrite damaged, and for which Loki answers 500.
 const DAMAGED: [&str; 3] = ["q07_gateway_all", "q21_end_exclusive", "q22_end_plus_1ns"];
-const DAMAGED_CHUNK: &str = "acme/16a4dee85bd8f561/19553c711b0:19553cd14c0:45f555fc";
+pub const DAMAGED_CHUNK: &str = "acme/16a4dee85bd8f561/19553c711b0:19553cd14c0:45f555fc";
 
 fn recorded(file: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(test_data("golden").join(file)).unwrap()).unwrap()
@@ -90,7 +95,7 @@ async fn ask(node: &Node, case: &Value) -> (u16, Value) {
 }
 
 /// Replays the recorded queries of a file; answers the differences.
-async fn replay(node: &Node, file: &str) -> Vec<String> {
+pub async fn replay(node: &Node, file: &str) -> Vec<String> {
     let recorded = recorded(file);
     let mut differences = vec![];
     let skipped = |name: &str| DIFFERENT.iter().any(|(d, _)| *d == name) || recorded[name]["status"] == 500;
@@ -121,7 +126,7 @@ fn canonical(answer: &Value) -> Value {
 }
 
 /// The buckets with their schemas and the recorded queries.
-const CASES: [(&str, &str, &str); 5] = [
+pub const CASES: [(&str, &str, &str); 5] = [
     ("uncompacted", V13, "queries.json"),
     ("compacted", V13, "queries.json"),
     ("after-deletes", V13, "queries-after-deletes.json"),

@@ -14,6 +14,7 @@ mod conformance;
 mod contract;
 mod crash;
 mod frontend;
+mod fsck;
 mod golden;
 mod gossip;
 mod hostile;
