@@ -1,11 +1,11 @@
 //! The first stage: what a tenant may not ask is refused before it is split, since every part might be allowed.
 
-use crate::merge::sizes;
 use async_trait::async_trait;
 use model::Result;
 use rpc::call::{Call, Calls, Reply, ask};
 use rpc::queries::{Queries, QueryRequest, Tenants};
 use rpc::read_limits::{self, ReadLimits};
+use rpc::selections;
 use runtime::limits::{Limits, Overrides};
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Limit {
         if limits.max_query_bytes_read == 0 {
             return Ok(());
         }
-        let bytes = sizes(&*self.next, tenants, expr, request).await?;
+        let bytes = selections::bytes(&*self.next, tenants, expr, request).await?;
         limits.check(0, 0, bytes, &[])
     }
 }

@@ -1,12 +1,10 @@
-//! What the stages that split have in common: how much a query reads, the parts run at once, and their costs added up.
+//! What the stages that split have in common: the parts run at once, and their costs added up.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use logql::ast::Expr;
-use logql::engine::{Outcome, Params, Time};
+use logql::engine::Outcome;
 use logql::value::QueryValue;
-use model::{Result, TimeRange};
-use rpc::queries::{MetadataRequest, Queries, QueryRequest, QueryResponse, QueryStats, Tenants};
-use rpc::read_limits;
+use model::Result;
+use rpc::queries::{Queries, QueryRequest, QueryResponse, QueryStats, Tenants};
 use runtime::limits::Limits;
 use runtime::memory::{Budget, Reservation};
 use std::collections::BTreeSet;
@@ -15,42 +13,6 @@ use std::time::{Duration, Instant};
 
 /// What an entry, a point or a series costs in memory besides its bytes, about.
 const VALUE_BYTES: u64 = 128;
-
-/// Bytes that a query would read of all its selectors, as the index tells.
-pub async fn sizes(next: &dyn Queries, tenants: &Tenants, expr: &Expr, request: &QueryRequest) -> Result<u64> {
-    let mut bytes: u64 = 0;
-    for selection in selections(expr, &request.params(false, 0)) {
-        let answer = next.stats(tenants, selection).await?;
-        bytes = bytes.saturating_add(answer.value.bytes);
-    }
-    Ok(bytes)
-}
-
-/// The selectors of a query and the time that each reads.
-fn selections(expr: &Expr, params: &Params) -> Vec<MetadataRequest> {
-    let (start_ns, end_ns) = match params.time {
-        Time::Instant { time_ns } => (time_ns, time_ns.saturating_add(1)),
-        Time::Range { start_ns, end_ns, .. } => (start_ns, end_ns),
-    };
-    let mut all = vec![];
-    match expr {
-        Expr::Log(log) => {
-            let range = TimeRange::new(start_ns, end_ns);
-            all.push(MetadataRequest { selectors: vec![log.matchers.clone()], range });
-        }
-        Expr::Metric(metric) => {
-            let add = &mut |range: &logql::ast::LogRange| {
-                let before = range.window_ns.saturating_add(range.offset_ns);
-                let time = TimeRange::new(start_ns.saturating_sub(before), end_ns.saturating_sub(range.offset_ns));
-                all.push(MetadataRequest { selectors: vec![range.log.matchers.clone()], range: time });
-                Ok(())
-            };
-            // What is added is never refused.
-            let _ = read_limits::metric_ranges(metric, add);
-        }
-    }
-    all
-}
 
 /// The strictest of the tenants' limits of parts at once; at least one.
 pub fn parallelism(limits: &[Arc<Limits>], of: fn(&Limits) -> usize) -> usize {

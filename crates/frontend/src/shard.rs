@@ -1,13 +1,13 @@
 //! Queries by streams: as many shards as make each read `tsdb_max_bytes_per_shard`, as the index tells.
 
-use crate::merge::{Parts, parallelism, sizes};
+use crate::merge::{Parts, parallelism};
 use async_trait::async_trait;
 use logql::engine::Params;
 use logql::rewrite::{SHARDS_MAX, shard};
 use model::Result;
 use rpc::call::{Call, Calls, Reply, ask};
 use rpc::queries::{Queries, QueryRequest, QueryResponse, Tenants};
-use rpc::read_limits;
+use rpc::{read_limits, selections};
 use runtime::clock::SharedClock;
 use runtime::limits::{Limits, Overrides};
 use runtime::memory::Budget;
@@ -39,7 +39,7 @@ impl Shard {
             return self.next.query(tenants, request).await;
         };
         let at_once = parallelism(&limits, |l| l.tsdb_max_query_parallelism);
-        let bytes = sizes(&*self.next, tenants, &expr, &request).await?;
+        let bytes = selections::bytes(&*self.next, tenants, &expr, &request).await?;
         let Some(sharded) = shard(&expr, shards_of(bytes, bytes_max, at_once)) else {
             return self.next.query(tenants, request).await;
         };

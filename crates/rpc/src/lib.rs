@@ -9,6 +9,7 @@ pub mod pusher;
 pub mod queries;
 pub mod read_limits;
 pub mod scheduler;
+pub mod selections;
 pub mod tail;
 pub mod testing;
 pub mod wire;

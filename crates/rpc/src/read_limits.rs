@@ -193,7 +193,7 @@ pub fn each_log(expr: &Expr, f: &mut dyn FnMut(&LogExpr) -> Result<()>) -> Resul
     }
 }
 
-pub fn metric_ranges(metric: &MetricExpr, f: &mut dyn FnMut(&LogRange) -> Result<()>) -> Result<()> {
+pub fn metric_ranges<'e>(metric: &'e MetricExpr, f: &mut dyn FnMut(&'e LogRange) -> Result<()>) -> Result<()> {
     match metric {
         MetricExpr::Literal(_) | MetricExpr::Vector(_) => Ok(()),
         MetricExpr::Range(r) => f(&r.range),

@@ -139,7 +139,7 @@ async fn fields(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Fi
         part: None,
     };
     api.refuse_blocked(tenants, params, &request.query)?;
-    let response = api.queries.query(tenants, request).await?;
+    let response = api.ask(tenants, params, request).await?;
     match &response.value {
         QueryValue::Streams(streams) => Ok((detect(streams)?, limit)),
         _ => Ok((Fields::new(), limit)),

@@ -6,6 +6,7 @@ use super::ReadApi;
 use super::handlers::Answer;
 use super::json::Json;
 use super::params::Params;
+use super::request_limits::RequestLimits;
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -36,6 +37,9 @@ const STEP_NS: i64 = 1_000_000_000;
 pub async fn export(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let mut export = Export::new(&api, tenants, &params).map_err(ApiError::query)?;
+    if let Some(limits) = api.request_limits(&params).map_err(ApiError::query)? {
+        export.restrict(&limits).await.map_err(ApiError::query)?;
+    }
     // Asked before the status is sent: a query that cannot run is an error as everywhere.
     let first = export.page().await.map_err(ApiError::query)?;
     let pages = unfold((Some(first), export), |(ready, mut export)| async move {
@@ -129,6 +133,29 @@ impl Export {
         })
     }
 
+    /// Refuses what the request does not allow itself: the whole counts, not its pages.
+    async fn restrict(&mut self, limits: &RequestLimits) -> Result<()> {
+        let expr = logql::parse::parse(&self.query)?;
+        let mut whole = self.request(self.range, 0);
+        limits.apply(&*self.queries, &self.tenants, &expr, &mut whole).await?;
+        if let QueryTime::Range { start_ns, .. } = whole.time {
+            self.range.start_ns = start_ns;
+        }
+        Ok(())
+    }
+
+    fn request(&self, range: TimeRange, limit: u32) -> QueryRequest {
+        let TimeRange { start_ns, end_ns } = range;
+        QueryRequest {
+            query: self.query.clone(),
+            time: QueryTime::Range { start_ns, end_ns, step_ns: STEP_NS, interval_ns: 0 },
+            limit,
+            direction: self.direction,
+            partial_series: false,
+            part: None,
+        }
+    }
+
     /// The next lines; the last of all with them when that is known.
     async fn page(&mut self) -> Result<Bytes> {
         let mut out = Json::default();
@@ -190,14 +217,7 @@ impl Export {
         if start_ns >= end_ns {
             return Ok((vec![], false));
         }
-        let request = QueryRequest {
-            query: self.query.clone(),
-            time: QueryTime::Range { start_ns, end_ns, step_ns: STEP_NS, interval_ns: 0 },
-            limit,
-            direction: self.direction,
-            partial_series: false,
-            part: None,
-        };
+        let request = self.request(TimeRange { start_ns, end_ns }, limit);
         let response = self.queries.query(&self.tenants, request).await?;
         for warning in response.warnings {
             if !self.warnings.contains(&warning) {

@@ -86,6 +86,7 @@ async fn get(
         queries: Arc::new(Script { entries, answers: AtomicUsize::new(0), answers_max }),
         limits: Arc::new(Overrides::new(Limits { max_entries_limit_per_query: page, ..Limits::default() })),
         auth_enabled: false,
+        per_request_limits_enabled: false,
         clock: ManualClock::at(5000),
     };
     let uri = format!("/lokirs/api/v1/export?query=%7Bapp%3D~%22.%2B%22%7D&start=00000000000&end=00000001000&{params}");

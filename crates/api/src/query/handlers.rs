@@ -4,6 +4,7 @@ use super::ReadApi;
 use super::encode::{query_response, write_warnings};
 use super::json::Json;
 use super::params::Params;
+use super::request_limits::RequestLimits;
 use crate::blocked;
 use crate::error::ApiError;
 use crate::tenant::tenants;
@@ -13,7 +14,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use logql::parse::{self, Breadth};
 use model::{Error, Matcher, Result, TimeRange};
-use rpc::queries::{MetadataRequest, QueryRequest, QueryTime, Tenants};
+use rpc::queries::{MetadataRequest, QueryRequest, QueryResponse, QueryTime, Tenants};
 
 /// Loki's media type of a query's answer, capitals included.
 const JSON_TYPE: &str = "application/json; charset=UTF-8";
@@ -38,6 +39,19 @@ impl ReadApi {
         blocked::check(query, &params.headers, &limits)
     }
 
+    /// Asks within what the request itself allows.
+    pub async fn ask(&self, tenants: &Tenants, params: &Params, mut request: QueryRequest) -> Result<QueryResponse> {
+        let Some(limits) = self.request_limits(params)? else { return self.queries.query(tenants, request).await };
+        let expr = parse::parse(&request.query)?;
+        limits.apply(&*self.queries, tenants, &expr, &mut request).await?;
+        limits.within(self.queries.query(tenants, request)).await
+    }
+
+    /// What the header of a request allows, where such headers count.
+    pub fn request_limits(&self, params: &Params) -> Result<Option<RequestLimits>> {
+        if self.per_request_limits_enabled { RequestLimits::of(&params.headers) } else { Ok(None) }
+    }
+
     /// Runs `query` as the parameters say.
     pub async fn run(&self, tenants: &Tenants, params: &Params, time: QueryTime, query: String) -> Result<Vec<u8>> {
         self.refuse_blocked(tenants, params, &query)?;
@@ -49,7 +63,7 @@ impl ReadApi {
             partial_series: params.is_drilldown(),
             part: None,
         };
-        let response = self.queries.query(tenants, request).await?;
+        let response = self.ask(tenants, params, request).await?;
         Ok(query_response(&response, &params.encoding_flags()))
     }
 }

@@ -67,7 +67,7 @@ async fn run(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<QueryR
         return Err(Error::invalid("legacy endpoints only support streams result type"));
     }
     api.refuse_blocked(tenants, params, &request.query)?;
-    api.queries.query(tenants, request).await
+    api.ask(tenants, params, request).await
 }
 
 /// A time as Go prints RFC 3339 with nanoseconds: no trailing zeros.

@@ -4,12 +4,14 @@
 mod detected;
 mod detected_fields;
 pub(crate) mod encode;
+mod explain;
 mod export;
 mod handlers;
 pub(crate) mod json;
 pub(crate) mod legacy;
 pub(crate) mod params;
 mod patterns;
+mod request_limits;
 mod stats;
 mod units;
 mod volume;
@@ -27,6 +29,8 @@ pub struct ReadApi {
     pub queries: Arc<dyn Queries>,
     pub limits: Arc<Overrides>,
     pub auth_enabled: bool,
+    /// Whether a request may tighten its limits (setting: `querier.per_request_limits_enabled`).
+    pub per_request_limits_enabled: bool,
     pub clock: SharedClock,
 }
 
@@ -44,6 +48,7 @@ pub fn router(api: ReadApi) -> Router {
         .route("/loki/api/v1/index/volume_range", get(volume::volume_range).post(volume::volume_range))
         .route("/loki/api/v1/patterns", get(patterns::patterns).post(patterns::patterns))
         .route("/loki/api/v1/format_query", get(handlers::format_query).post(handlers::format_query))
+        .route("/loki/api/v1/explain", get(explain::explain).post(explain::explain))
         .route("/lokirs/api/v1/export", get(export::export).post(export::export))
         .route("/api/prom/query", get(legacy::query).post(legacy::query))
         .route("/api/prom/label", get(legacy::labels).post(legacy::labels))

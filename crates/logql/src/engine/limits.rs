@@ -66,7 +66,7 @@ impl EngineLimits {
     }
 
     /// The limits that the expression alone can break.
-    pub(crate) fn check_expr(&self, expr: &Expr) -> Result<()> {
+    pub fn check_expr(&self, expr: &Expr) -> Result<()> {
         match expr {
             Expr::Log(_) => Ok(()),
             Expr::Metric(metric) => self.check_metric(metric, 0),

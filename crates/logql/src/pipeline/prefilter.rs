@@ -51,6 +51,14 @@ impl Prefilter {
         }
     }
 
+    /// The expression that blocks are searched for, as text, if the condition is one.
+    pub fn expression(&self) -> Option<&str> {
+        match self {
+            Prefilter::Regex(regex) => Some(regex.as_str()),
+            _ => None,
+        }
+    }
+
     pub fn may_match(&self, block: &[u8]) -> bool {
         self.find_at(block, 0).is_some()
     }

@@ -89,6 +89,8 @@ settings! {
         pub query_store_only: bool = false,
         pub query_ingester_only: bool = false,
         pub multi_tenant_queries_enabled: bool = false,
+        /// Whether `X-Loki-Query-Limits` tightens the limits of its request.
+        pub per_request_limits_enabled: bool = false,
     }
 
     /// `frontend`.

@@ -79,6 +79,7 @@ fn serve(base: &Base, component: &'static str, queries: Arc<dyn Queries>, tails:
         queries: Arc::new(logged),
         limits: base.limits.clone(),
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
+        per_request_limits_enabled: base.settings.querier.per_request_limits_enabled,
         clock: base.clock.clone(),
     };
     let limits = LimitsApi {
