@@ -13,6 +13,7 @@ mod cluster;
 mod conformance;
 mod contract;
 mod crash;
+mod explain;
 mod frontend;
 mod fsck;
 mod golden;
