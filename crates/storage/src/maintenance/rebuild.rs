@@ -186,8 +186,8 @@ async fn build(table: &Table, tenant: &TenantId, rows: Vec<SeriesChunks>, now_ns
     Ok(Built { table: table.key.clone(), tenant: tenant.clone(), series, chunks, bytes, key })
 }
 
-/// Files that new ones take the place of: those that cannot be read, and, where all was made anew from chunks that could
-/// all be read, the others.
+/// Files that new ones take the place of: those that cannot be read, with `all` the others too. Where a chunk could not be
+/// listed, a file may know of it what no new one does, and stays.
 fn superseded(
     table: &Table,
     unreadable: &Unreadable,
@@ -200,7 +200,7 @@ fn superseded(
             Some(tenant) => complete.contains(tenant),
             None => is_whole,
         };
-        unreadable.contains(&file.key) || (all && is_remade)
+        is_remade && (all || unreadable.contains(&file.key))
     };
     table.files.iter().filter(goes).map(|file| file.key.clone()).collect()
 }
