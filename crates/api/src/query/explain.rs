@@ -22,6 +22,7 @@ use std::sync::Arc;
 /// Selectors of one query that are explained: each is a question to the index.
 const SELECTIONS_MAX: usize = 100;
 
+/// What a query would read and how, without reading it; no API of Loki's.
 pub async fn explain(State(api): State<ReadApi>, request: Request<Body>) -> Answer {
     let (tenants, params) = api.read(request).await?;
     let answer = answer(&api, &tenants, &params).await.map_err(ApiError::query)?;
