@@ -13,6 +13,7 @@ mod cluster;
 mod conformance;
 mod contract;
 mod crash;
+mod faults;
 mod frontend;
 mod fsck;
 mod golden;
