@@ -14,6 +14,7 @@ mod conformance;
 mod contract;
 mod crash;
 mod explain;
+mod faults;
 mod frontend;
 mod fsck;
 mod golden;
