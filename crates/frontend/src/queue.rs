@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 
 /// Requests that wait, of all tenants.
 const WAITING_MAX: usize = 100_000;
+/// Tenants that are remembered while nobody of them waits.
+const TENANTS_MAX: usize = 100_000;
 /// Places that are offered and not taken.
 const OFFERS_MAX: usize = 100_000;
 /// What a tenant's first query is charged.
@@ -62,6 +64,8 @@ struct State {
     tenants: BTreeMap<String, Tenant>,
     offers: VecDeque<Offered>,
     waiting: usize,
+    /// What the tenant had used that was served last, at most: who comes anew begins here.
+    floor: Duration,
     /// Numbers of those who wait and of offers.
     next: u64,
 }
@@ -76,7 +80,6 @@ struct Tenant {
 
 struct Waiting {
     number: u64,
-    failed: Vec<String>,
     place: oneshot::Sender<Place>,
 }
 
@@ -105,38 +108,37 @@ impl State {
 
     /// Gives offered places to those who wait, for as long as both are there.
     fn pair(&mut self) {
-        let mut at = 0;
-        while at < self.offers.len() {
-            if self.offers[at].taken.is_closed() {
-                self.offers.remove(at);
-            } else if let Some((tenant, waiting)) = self.next_for(&self.offers[at].querier) {
-                self.give(at, &tenant, waiting);
+        while let Some(offer) = self.offers.front() {
+            if offer.taken.is_closed() {
+                self.offers.pop_front();
+            } else if let Some(tenant) = self.next_tenant() {
+                self.give(&tenant);
             } else {
-                at += 1;
+                return;
             }
         }
     }
 
-    /// The tenant whose turn it is and its oldest request that may go to the querier.
-    fn next_for(&self, querier: &str) -> Option<(String, usize)> {
-        let may_go = |waiting: &Waiting| !waiting.failed.iter().any(|failed| failed == querier);
-        let first = |tenant: &Tenant| tenant.waiting.iter().position(may_go);
-        let able = self.tenants.iter().filter_map(|(name, tenant)| Some((tenant.used, name, first(tenant)?)));
-        able.min().map(|(_, name, at)| (name.clone(), at))
+    /// The tenant whose turn it is.
+    fn next_tenant(&self) -> Option<String> {
+        let waiting = self.tenants.iter().filter(|(_, tenant)| !tenant.waiting.is_empty());
+        waiting.min_by_key(|(_, tenant)| tenant.used).map(|(name, _)| name.clone())
     }
 
-    fn give(&mut self, offer: usize, tenant: &str, waiting: usize) {
+    /// Gives the oldest offered place to the tenant's oldest request.
+    fn give(&mut self, tenant: &str) {
         let Some(tenant) = self.tenants.get_mut(tenant) else { return };
-        let Some(Waiting { place, .. }) = tenant.waiting.remove(waiting) else { return };
+        let Some(Waiting { place, .. }) = tenant.waiting.pop_front() else { return };
         self.waiting -= 1;
-        let Some(offered) = self.offers.get(offer) else { return };
+        let Some(offered) = self.offers.front() else { return };
         // Who has left does not take the place along.
         if place.send(Place { querier: offered.querier.clone(), ticket: offered.ticket }).is_err() {
             return;
         }
         let charged = tenant.charge.unwrap_or(CHARGED_FIRST);
+        self.floor = self.floor.max(tenant.used);
         tenant.used += charged;
-        if let Some(offered) = self.offers.remove(offer) {
+        if let Some(offered) = self.offers.pop_front() {
             // A querier that has gone is found out by the request, which comes again.
             let _ = offered.taken.send(Taken { charged });
         }
@@ -150,15 +152,15 @@ impl State {
         tenant.charge = Some((before * (CHARGE_WEIGHT - 1) + spent.spent) / CHARGE_WEIGHT);
     }
 
-    /// A tenant that comes anew has not saved anything up; one that nobody is ahead of is forgotten when it leaves.
+    /// A tenant that comes anew has not saved anything up. Those of whom nobody waits are forgotten when they are many.
     fn enter(&mut self, name: &str) -> &mut Tenant {
-        let least = self.tenants.values().filter(|t| !t.waiting.is_empty()).map(|t| t.used).min();
-        if self.tenants.len() > WAITING_MAX {
+        if self.tenants.len() >= TENANTS_MAX {
             self.tenants.retain(|_, tenant| !tenant.waiting.is_empty());
         }
+        let floor = self.floor;
         let tenant = self.tenants.entry(name.to_string()).or_default();
         if tenant.waiting.is_empty() {
-            tenant.used = tenant.used.max(least.unwrap_or_default());
+            tenant.used = tenant.used.max(floor);
         }
         tenant
     }
@@ -179,7 +181,11 @@ impl Drop for Leave<'_> {
             tenant.waiting.retain(|waiting| waiting.number != self.number);
             let (left, length) = (before - tenant.waiting.len(), tenant.waiting.len());
             state.waiting -= left;
-            self.queue.metrics.length.get_or_create(&Queue::labels(self.tenant)).set(length as i64);
+            let labels = Queue::labels(self.tenant);
+            match length {
+                0 => drop(self.queue.metrics.length.remove(&labels)),
+                length => drop(self.queue.metrics.length.get_or_create(&labels).set(length as i64)),
+            }
         }
     }
 }
@@ -208,6 +214,7 @@ impl Scheduler for Queue {
         let started = Instant::now();
         let leave = {
             let mut state = self.state.lock();
+            // Only what was offered before counts no more: who offers anew is there again.
             state.offers.retain(|offer| !failed.contains(&offer.querier));
             let (number, all) = (state.number(), state.waiting);
             let tenant = state.enter(&name);
@@ -215,7 +222,7 @@ impl Scheduler for Queue {
                 self.metrics.discarded.get_or_create(&labels).inc();
                 return Err(Error::limited("too many outstanding requests"));
             }
-            tenant.waiting.push_back(Waiting { number, failed, place });
+            tenant.waiting.push_back(Waiting { number, place });
             self.metrics.length.get_or_create(&labels).set(tenant.waiting.len() as i64);
             state.waiting += 1;
             state.pair();

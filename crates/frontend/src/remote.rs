@@ -91,20 +91,28 @@ impl Calls for Remote {
     async fn call(&self, tenants: &Tenants, call: Call) -> Result<Reply> {
         let mut request = PlaceRequest { tenant: turn_of(tenants), failed: vec![] };
         let mut queued = Duration::ZERO;
+        let mut retries = 0;
         loop {
             let asked = Instant::now();
             let place = self.place(&request).await?;
             queued += asked.elapsed();
             match self.cluster.call(&place, tenants, call.clone()).await {
-                Err(error) if request.failed.len() < self.retries_max => {
+                // The querier is there and cannot answer: it stops, or too few ingesters answer it.
+                Ok(Err(error)) if error.kind == Kind::Unavailable && retries < self.retries_max => {
+                    tracing::warn!(querier = place.querier, %error, "a request is asked again");
+                    retries += 1;
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(error) if retries < self.retries_max => {
                     tracing::warn!(querier = place.querier, %error, "a querier is gone; its request is asked again");
                     self.lost.inc();
+                    retries += 1;
                     if !request.failed.contains(&place.querier) {
                         request.failed.push(place.querier);
                     }
                 }
                 answer => {
-                    self.retries.observe(request.failed.len() as f64);
+                    self.retries.observe(retries as f64);
                     self.queued.observe(queued.as_secs_f64());
                     let mut reply = answer??;
                     if let Reply::Query(response) = &mut reply {

@@ -20,7 +20,7 @@ pub trait Scheduler: Send + Sync {
 pub struct PlaceRequest {
     /// Whose turn it is: [`turn_of`].
     pub tenant: String,
-    /// Queriers that did not answer: what they have offered counts no more.
+    /// Queriers that did not answer: what they have offered so far counts no more.
     pub failed: Vec<String>,
 }
 

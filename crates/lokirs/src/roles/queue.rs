@@ -14,7 +14,9 @@ use rpc::call::{Call, Calls, Reply};
 use rpc::queries::{Queries, Tenants};
 use rpc::scheduler::{Offered, Place, Scheduler};
 use rpc::tail::{TailFrame, TailRequest, Tails};
-use rpc::wire::{QueriesClient, SchedulerClient, TailsClient, queries_server, scheduler_server, tails_server};
+use rpc::wire::{
+    Connector, QueriesClient, SchedulerClient, TailsClient, queries_server, scheduler_server, tails_server,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,6 +61,7 @@ pub struct Peers {
     schedulers: Pool<dyn Scheduler>,
     queriers: Pool<QueriesClient>,
     tails: Pool<TailsClient>,
+    connector: Connector,
     turn: AtomicUsize,
 }
 
@@ -77,6 +80,7 @@ impl Peers {
             schedulers: Pool::new(Some((base.id.clone(), queue)), Box::new(scheduler)),
             queriers: Pool::new(None, Box::new(querier)),
             tails: Pool::new(None, Box::new(tails)),
+            connector: base.connectors.frontend.clone(),
             turn: AtomicUsize::new(0),
         })
     }
@@ -105,9 +109,13 @@ impl Cluster for Peers {
 
     async fn call(&self, place: &Place, tenants: &Tenants, call: Call) -> Result<Result<Reply>> {
         let members = self.members.all();
-        let member = members.iter().find(|member| member.grpc_address == place.querier).cloned();
-        let member = member.ok_or_else(|| Error::unavailable(format!("{} is no member", place.querier)))?;
-        let client = self.queriers.get(&member)?.with_ticket(place.ticket);
+        self.queriers.keep(&members);
+        let client = match members.iter().find(|member| member.grpc_address == place.querier) {
+            Some(member) => self.queriers.get(member)?,
+            // A scheduler that is configured by its address may know queriers that gossip does not.
+            None => Arc::new(QueriesClient::connect(&self.connector, &place.querier)?),
+        };
+        let client = client.with_ticket(place.ticket);
         match client.call(tenants, call).await {
             Err(error) if client.lost() => Err(error),
             answer => Ok(answer),
