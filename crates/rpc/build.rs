@@ -3,12 +3,13 @@
 #![allow(clippy::print_stdout, reason = "how a build script talks to cargo")]
 
 const PROTO_DIR: &str = "../../proto";
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "lokirs/ingester.proto",
     "lokirs/index.proto",
     "lokirs/deletes.proto",
     "lokirs/queries.proto",
     "lokirs/scheduler.proto",
+    "lokirs/rules.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -8,6 +8,7 @@ pub mod ingester;
 pub mod pusher;
 pub mod queries;
 pub mod read_limits;
+pub mod rules;
 pub mod scheduler;
 pub mod selections;
 pub mod tail;
