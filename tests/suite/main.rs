@@ -6,6 +6,8 @@
 mod access;
 mod backend;
 mod bucket;
+mod cache;
+mod cache_servers;
 #[path = "../certificates.rs"]
 mod certificates;
 mod client;

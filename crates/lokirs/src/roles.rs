@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 /// Adds the roles' routes, calls and ways to stop to `parts`.
 pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Result<(), String> {
-    let stores = stores::Stores::open(base)?;
     let reads = roles.contains(&Role::Querier);
+    let stores = stores::Stores::open(base, reads || roles.contains(&Role::Ingester))?;
     let serves_index = roles.contains(&Role::IndexGateway);
     let reader = if reads || serves_index { Some(stores.reader(base)?) } else { None };
     let mut local: Option<Arc<dyn Ingester>> = None;

@@ -123,14 +123,21 @@ settings! {
         pub parallelise_shardable_queries: bool = true,
         pub shard_aggregations: Vec<String> = vec![],
         pub cache_index_stats_results: bool = true,
+        pub index_stats_results_cache: ResultsCache = ResultsCache::default(),
         pub cache_volume_results: bool = true,
+        pub volume_results_cache: ResultsCache = ResultsCache::default(),
         pub cache_series_results: bool = true,
+        pub series_results_cache: ResultsCache = ResultsCache::default(),
         pub cache_label_results: bool = true,
+        pub label_results_cache: ResultsCache = ResultsCache::default(),
         pub cache_instant_metric_results: bool = false,
+        pub instant_metric_results_cache: ResultsCache = ResultsCache::default(),
     }
 
     pub struct ResultsCache {
-        pub cache: super::storage::Cache = super::storage::Cache::default(),
+        pub cache: cache::Settings = cache::Settings::default(),
+        /// `snappy`, or nothing.
+        pub compression: String = String::new(),
     }
 
     /// `query_scheduler`.
