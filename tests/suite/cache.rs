@@ -54,9 +54,7 @@ impl Kind {
         let mut stream = std::net::TcpStream::connect(server.address()).unwrap();
         let (head, done) = match self {
             Kind::Memcached => (format!("set {key} 0 0 {}\r\n", value.len()), "STORED"),
-            Kind::Redis => {
-                (format!("*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n", key.len(), value.len()), "+OK")
-            }
+            Kind::Redis => (format!("*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n", key.len(), value.len()), "+OK"),
         };
         stream.write_all(&[head.as_bytes(), value, b"\r\n"].concat()).unwrap();
         let mut answer = [0; 64];
@@ -90,7 +88,9 @@ impl Logs {
     /// A process whose chunks are stored, and which has stopped.
     async fn written(dir: &Path, cache: &str) -> Logs {
         let store = Store::directory(dir);
-        let chunks = format!("chunk_store_config: {{chunk_cache_config: {{embedded_cache: {{enabled: true, max_size_mb: 1}}, {cache}}}}}\n");
+        let chunks = format!(
+            "chunk_store_config: {{chunk_cache_config: {{embedded_cache: {{enabled: true, max_size_mb: 1}}, {cache}}}}}\n"
+        );
         let mut node = Node::new(&dir.join("node")).config(&store.config(&chunks));
         node.start().await;
         let end_ns = now_ns();
@@ -164,7 +164,11 @@ impl Logs {
     async fn keys(&self) -> Vec<String> {
         let objects = self.store.objects();
         let listed = objects.list("").await.unwrap();
-        listed.iter().filter_map(|object| objects.chunk_key(&object.key)).filter(|key| key.starts_with("fake/")).collect()
+        listed
+            .iter()
+            .filter_map(|object| objects.chunk_key(&object.key))
+            .filter(|key| key.starts_with("fake/"))
+            .collect()
     }
 }
 
@@ -216,7 +220,11 @@ async fn a_poisoned_cache_changes_no_answer(kind: Kind) {
     logs.written_back().await;
     logs.restart().await;
     logs.all_there().await;
-    assert_eq!(logs.metric("loki_chunk_store_cache_corrupt_total", "").await, 0.0, "the right chunks were written back");
+    assert_eq!(
+        logs.metric("loki_chunk_store_cache_corrupt_total", "").await,
+        0.0,
+        "the right chunks were written back"
+    );
 }
 
 async fn queries_go_on_without_the_cache(kind: Kind) {

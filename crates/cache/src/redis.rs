@@ -9,7 +9,6 @@ use crate::background::Remote;
 use crate::breaker::{Breaker, BreakerSettings};
 use crate::metrics::{Counts, Failed};
 use crate::settings::Settings;
-use ::redis::aio::ConnectionLike;
 use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, cmd};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -58,7 +57,7 @@ impl Redis {
     /// One request over a connection, within the timeout.
     async fn call<T, F>(&self, method: &str, request: impl FnOnce(Link) -> F) -> Result<T, Failed>
     where
-        F: Future<Output = Result<T, RedisError>>,
+        F: Future<Output = Result<T, Failed>>,
     {
         let Some(turn) = self.breaker.enter() else {
             self.counts.failed(Failed::Open);
@@ -66,18 +65,21 @@ impl Redis {
         };
         let began = Instant::now();
         let (opening, id) = self.links.take();
-        let answered = timeout(self.timeout, async { request(opening.await?).await.map_err(failure) }).await;
+        let answered = timeout(self.timeout, async { request(opening.await?).await }).await;
         let answered = answered.unwrap_or(Err(Failed::Timeout));
         self.counts.redis(method, answered.is_ok(), began.elapsed());
         match &answered {
             Ok(_) => turn.succeeded(),
+            // It works, and says what it does not do: it is full, or still loading.
+            Err(Failed::Refused) => {
+                turn.succeeded();
+                self.counts.failed(Failed::Refused);
+            }
             Err(why) => {
                 turn.failed();
                 self.counts.failed(*why);
-                // What is left of the answer would come on it, if anything does.
-                if matches!(why, Failed::Timeout | Failed::Connection) {
-                    self.links.discard(id);
-                }
+                // What is left of the answer would come on it, before the answers to other requests.
+                self.links.discard(id);
             }
         }
         answered
@@ -109,46 +111,49 @@ impl Redis {
 
 fn failure(error: RedisError) -> Failed {
     match error.kind() {
+        ErrorKind::Server(_) | ErrorKind::Extension => Failed::Refused,
         _ if error.is_timeout() => Failed::Timeout,
-        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => Failed::Connection,
-        _ if error.is_connection_dropped() || error.is_unrecoverable_error() => Failed::Connection,
-        _ => Failed::Answer,
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Failed::Answer,
+        _ => Failed::Connection,
     }
 }
 
 /// The keys of a cluster are on different servers: each is asked for by itself, so that a server that is away costs its
 /// own keys alone.
-async fn get(link: Link, keys: &[String]) -> Result<Vec<Option<Bytes>>, RedisError> {
+async fn get(link: Link, keys: &[String]) -> Result<Vec<Option<Bytes>>, Failed> {
     let values: Vec<Option<Vec<u8>>> = match link {
-        Link::Single(mut link) => cmd("MGET").arg(keys).query_async(&mut link).await?,
+        Link::Single(mut link) => cmd("MGET").arg(keys).query_async(&mut link).await.map_err(failure)?,
         Link::Cluster(link) => {
             let gets = keys.iter().map(|key| {
                 let mut link = link.clone();
-                async move { cmd("GET").arg(key).query_async(&mut link).await }
+                async move { cmd("GET").arg(key).query_async(&mut link).await.map_err(failure) }
             });
-            let answers: Vec<Result<Option<Vec<u8>>, RedisError>> = join_all(gets).await;
+            let answers: Vec<Result<Option<Vec<u8>>, Failed>> = join_all(gets).await;
             let all_failed = answers.iter().all(Result::is_err);
             let values = answers.into_iter().map(|answer| if all_failed { answer } else { Ok(answer.ok().flatten()) });
             values.collect::<Result<_, _>>()?
         }
     };
+    if values.len() != keys.len() {
+        return Err(Failed::Answer);
+    }
     let fits = |value: &Vec<u8>| value.len() <= VALUE_BYTES_MAX;
     Ok(values.into_iter().map(|value| value.filter(fits).map(Bytes::from)).collect())
 }
 
-async fn put(link: Link, sets: &[Cmd]) -> Result<(), RedisError> {
+async fn put(link: Link, sets: &[Cmd]) -> Result<(), Failed> {
     match link {
         Link::Single(mut link) => {
             let mut pipeline = Pipeline::with_capacity(sets.len());
             for set in sets {
                 pipeline.add_command(set.clone()).ignore();
             }
-            pipeline.exec_async(&mut link).await
+            pipeline.exec_async(&mut link).await.map_err(failure)
         }
         Link::Cluster(link) => {
             let sets = sets.iter().map(|set| {
                 let mut link = link.clone();
-                async move { link.req_packed_command(set).await?.extract_error().map(drop) }
+                async move { set.exec_async(&mut link).await.map_err(failure) }
             });
             join_all(sets).await.into_iter().collect()
         }

@@ -193,7 +193,7 @@ mod tests {
         ] {
             let (near, mut far) = tokio::io::duplex(3);
             let server = async move {
-                let mut asked = [0; 21];
+                let mut asked = [0; 20];
                 far.read_exact(&mut asked).await.unwrap();
                 assert_eq!(&asked, b"set k 0 60 4\r\nv\r\n\x00\r\n");
                 far.write_all(answer.as_bytes()).await.unwrap();

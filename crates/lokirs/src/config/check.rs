@@ -178,6 +178,7 @@ fn caches(settings: &Settings, faults: &mut Vec<String>) {
     }
     for (block, own) in results.iter().filter(|(_, own)| !matches!(own.compression.as_str(), "" | "snappy")) {
         let compression = &own.compression;
-        faults.push(format!("query_range.{block}.compression: unsupported compression type {compression:?}: use snappy"));
+        faults
+            .push(format!("query_range.{block}.compression: unsupported compression type {compression:?}: use snappy"));
     }
 }

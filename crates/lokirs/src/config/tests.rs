@@ -130,7 +130,9 @@ fn flags_reach_every_cache() {
     assert_eq!(chunks.chunk_cache_config_l2.redis.endpoint, ["c:2"]);
     assert_eq!(chunks.l2_chunk_cache_handoff, Duration::from_secs(4 * 86_400));
     assert_eq!(range.results_cache.cache.memcached_client.host, "d");
-    assert!(range.label_results_cache.cache.embedded_cache.enabled && !range.results_cache.cache.embedded_cache.enabled);
+    assert!(
+        range.label_results_cache.cache.embedded_cache.enabled && !range.results_cache.cache.embedded_cache.enabled
+    );
     assert_eq!(range.volume_results_cache.compression, "snappy");
 }
 
@@ -160,7 +162,10 @@ fn what_cannot_work_is_refused() {
             "chunk_store_config: {chunk_cache_config: {memcached_client: {host: a}, redis: {endpoint: b}}}\n",
             "chunk_store_config.chunk_cache_config: use of multiple cache storage systems is not supported",
         ),
-        ("query_range: {label_results_cache: {cache: {redis: {endpoint: 'a:b'}}}}\n", "label_results_cache.cache: redis"),
+        (
+            "query_range: {label_results_cache: {cache: {redis: {endpoint: 'a:b'}}}}\n",
+            "label_results_cache.cache: redis",
+        ),
         ("query_range: {results_cache: {compression: gzip}}\n", "unsupported compression type \"gzip\""),
         ("a: [", "failed parsing config"),
         ("x: ${NOPE\n", "missing closing brace"),

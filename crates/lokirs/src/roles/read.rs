@@ -40,7 +40,8 @@ pub struct Read {
 /// other processes have a place for.
 pub fn querier(base: &Base, stores: &Stores, read: Read, parts: &mut Parts) {
     let Read { index, ring, deletes, queue } = read;
-    let stored = querier::source::Stores { ingesters: ring.clone(), index, chunks: stores.cached_chunks.clone(), deletes };
+    let stored =
+        querier::source::Stores { ingesters: ring.clone(), index, chunks: stores.cached_chunks.clone(), deletes };
     let own = &base.settings.querier;
     let settings = Settings {
         max_concurrent: own.max_concurrent,
