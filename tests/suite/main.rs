@@ -29,6 +29,7 @@ mod metrics;
 mod outage;
 mod process;
 mod query_log;
+mod results_cache;
 mod roles;
 mod s3;
 mod secrets;
