@@ -290,8 +290,11 @@ async fn what_memcached_does_not_want_is_counted_and_hurts_nothing() {
     assert!(!built.failures("circuit_open"));
     let small = format!("timeout: {TIMEOUT}, max_item_size: 1000");
     let built = build(&of_memcached(&[&server], "").replace(&format!("timeout: {TIMEOUT}"), &small));
-    built.cache.store(vec![("b".into(), Bytes::from(vec![1; 1001]))]);
-    until("values beyond max_item_size are not sent", async || built.failures("too_large")).await;
+    until("values beyond max_item_size are not sent", async || {
+        built.cache.store(vec![("b".into(), Bytes::from(vec![1; 1001]))]);
+        built.failures("too_large")
+    })
+    .await;
 }
 
 /// Answers whatever it is asked with the same bytes.
