@@ -1,6 +1,8 @@
 //! What every cache does, whatever is behind it: in memory, and real servers of memcached and Redis. And what a cache does
 //! when there is none, or one that hangs or lies.
 
+#![allow(clippy::disallowed_methods, reason = "a server of the test's own, which ends with the test")]
+
 #[path = "../../../tests/suite/cache_servers.rs"]
 mod cache_servers;
 #[path = "../../../tests/certificates.rs"]
