@@ -141,7 +141,7 @@ impl Remote for Memcached {
         let servers = self.servers.now();
         let mut found = vec![None; keys.len()];
         if servers.is_empty() {
-            self.counts.failed(Failed::Open);
+            self.counts.failed(Failed::NoServer);
             return found;
         }
         let wire: Vec<Cow<str>> = keys.iter().map(|key| wire_key(key)).collect();
@@ -173,7 +173,7 @@ impl Remote for Memcached {
     async fn store(&self, entries: Vec<(String, Bytes)>) {
         let servers = self.servers.now();
         if servers.is_empty() {
-            return self.counts.failed(Failed::Open);
+            return self.counts.failed(Failed::NoServer);
         }
         let requests = futures::stream::iter(entries).for_each_concurrent(self.parallelism, |(key, value)| {
             let servers = &servers;

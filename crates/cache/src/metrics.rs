@@ -14,8 +14,10 @@ type Seconds = Family<Request, Histogram, fn() -> Histogram>;
 pub enum Failed {
     /// It did not answer in time.
     Timeout,
-    /// It was left alone after failures in a row, or no server is known.
+    /// It was left alone after failures in a row.
     Open,
+    /// Nobody knows a server: the names were not looked up yet, or have no addresses.
+    NoServer,
     /// No connection, or a broken one.
     Connection,
     /// It said what makes no sense, or an error.
@@ -33,6 +35,7 @@ impl Failed {
         match self {
             Failed::Timeout => "timeout",
             Failed::Open => "circuit_open",
+            Failed::NoServer => "no_server",
             Failed::Connection => "connection",
             Failed::Answer => "answer",
             Failed::TooLarge => "too_large",
@@ -72,7 +75,7 @@ impl Metrics {
             redis_seconds: registry.request_seconds("rediscache_request_duration_seconds", "Requests to Redis"),
             failures: registry.counters(
                 "cache_failures",
-                "What a cache did not do, by reason: timeout, circuit_open, connection, answer, too_large, refused, \
+                "What a cache did not do, by reason: timeout, circuit_open, no_server, connection, answer, too_large, refused, \
                  corrupt. Each is a miss, or an entry not stored",
             ),
             queue_length: registry.gauges("cache_background_queue_length", "Entries that wait to be written"),

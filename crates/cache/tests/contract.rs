@@ -1,6 +1,8 @@
 //! What every cache does, whatever is behind it: in memory, and real servers of memcached and Redis. And what a cache does
 //! when there is none, or one that hangs or lies.
 
+#![allow(clippy::disallowed_methods, reason = "a server of the test's own, which ends with the test")]
+
 #[path = "../../../tests/suite/cache_servers.rs"]
 mod cache_servers;
 #[path = "../../../tests/certificates.rs"]
@@ -290,8 +292,11 @@ async fn what_memcached_does_not_want_is_counted_and_hurts_nothing() {
     assert!(!built.failures("circuit_open"));
     let small = format!("timeout: {TIMEOUT}, max_item_size: 1000");
     let built = build(&of_memcached(&[&server], "").replace(&format!("timeout: {TIMEOUT}"), &small));
-    built.cache.store(vec![("b".into(), Bytes::from(vec![1; 1001]))]);
-    until("values beyond max_item_size are not sent", async || built.failures("too_large")).await;
+    until("values beyond max_item_size are not sent", async || {
+        built.cache.store(vec![("b".into(), Bytes::from(vec![1; 1001]))]);
+        built.failures("too_large")
+    })
+    .await;
 }
 
 /// Answers whatever it is asked with the same bytes.
