@@ -225,7 +225,9 @@ mod tests {
         ] {
             let values = values.iter().map(|v| (header::CACHE_CONTROL, v.parse::<axum::http::HeaderValue>().unwrap()));
             let mut headers = HeaderMap::new();
-            values.for_each(|(name, value)| drop(headers.append(name, value)));
+            for (name, value) in values {
+                headers.append(name, value);
+            }
             assert_eq!(Params { pairs: vec![], headers }.no_cache(), expected);
         }
     }
