@@ -180,7 +180,7 @@ impl ChunkStore {
             .cache
             .get_or_insert_async(&key, async {
                 fetched = true;
-                match self.from_caches(&key, tenant, chunk).await {
+                match self.cached_chunk(&key, tenant, chunk).await {
                     Some(chunk) => Ok(Arc::new(chunk)),
                     None => self.fetch(objects, &key, tenant, chunk).await,
                 }
@@ -219,7 +219,7 @@ impl ChunkStore {
     }
 
     /// From a cache, if it is what `chunk` refers to. Whatever else a cache says is as if it said nothing.
-    async fn from_caches(&self, key: &str, tenant: &TenantId, chunk: &ChunkRef) -> Option<Chunk> {
+    async fn cached_chunk(&self, key: &str, tenant: &TenantId, chunk: &ChunkRef) -> Option<Chunk> {
         let object = self.caches.as_ref()?.fetch(key, chunk).await?;
         let opened = Chunk::open(object, tenant, chunk);
         if opened.is_err() {
