@@ -9,8 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
-/// For whoever else is installing packages at the moment.
-const INSTALL_LOCK_SECONDS: u32 = 300;
 
 /// One server on a port of the loopback, which outlives restarts.
 pub struct Server {
@@ -131,14 +129,7 @@ fn free_port() -> u16 {
 }
 
 fn install(program: &str, package: &str) {
-    let there = || Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
-    if there() {
-        return;
-    }
-    let script = format!(
-        "set -e; apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout={INSTALL_LOCK_SECONDS} \
-         install {package} >/dev/null"
-    );
-    let status = Command::new("sh").args(["-c", &script]).status().expect("sh runs");
-    assert!(status.success() && there(), "{package} cannot be installed");
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/tools/package");
+    let status = Command::new(tool).args([program, package]).status().expect("bash runs");
+    assert!(status.success(), "{package} cannot be installed: {status}");
 }
