@@ -136,25 +136,18 @@ impl Logs {
         began.elapsed()
     }
 
-    /// The sum of a metric's samples whose labels hold `label`.
-    async fn metric(&self, name: &str, label: &str) -> f64 {
-        let (_, text) = self.node.client().get("/metrics").await;
-        let samples = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-    }
-
     async fn hits(&self, kind: Kind) -> f64 {
-        self.metric("loki_cache_hits", kind.name()).await
+        self.node.client().metric("loki_cache_hits", kind.name()).await
     }
 
     async fn fetched(&self) -> f64 {
-        self.metric("loki_chunk_store_fetched_chunks_total", "").await
+        self.node.client().metric("loki_chunk_store_fetched_chunks_total", "").await
     }
 
     /// Waits until nothing waits to be written to the cache.
     async fn written_back(&self) {
         let began = Instant::now();
-        while self.metric("loki_cache_background_queue_length", "").await > 0.0 {
+        while self.node.client().metric("loki_cache_background_queue_length", "").await > 0.0 {
             assert!(began.elapsed() < WITHIN, "the cache is not written\n{}", self.node.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -215,13 +208,13 @@ async fn a_poisoned_cache_changes_no_answer(kind: Kind) {
     }
     logs.node.start().await;
     logs.all_there().await;
-    let corrupt = logs.metric("loki_chunk_store_cache_corrupt_total", "").await;
+    let corrupt = logs.node.client().metric("loki_chunk_store_cache_corrupt_total", "").await;
     assert!(corrupt >= keys.len() as f64 - 1.0, "{corrupt}");
     logs.written_back().await;
     logs.restart().await;
     logs.all_there().await;
     assert_eq!(
-        logs.metric("loki_chunk_store_cache_corrupt_total", "").await,
+        logs.node.client().metric("loki_chunk_store_cache_corrupt_total", "").await,
         0.0,
         "the right chunks were written back"
     );

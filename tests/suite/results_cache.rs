@@ -47,13 +47,6 @@ fn lines_read(answer: &Value) -> u64 {
     stat(answer, "/summary/totalLinesProcessed")
 }
 
-/// The sum of a metric's samples whose labels hold `label`.
-async fn metric(node: &Node, name: &str, label: &str) -> f64 {
-    let (_, text) = node.client().get("/metrics").await;
-    let samples = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-    samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
 const QUERIES: [&str; 5] = [
     "sum by (stream) (count_over_time({app=\"x\"}[5m]))",
     "topk(1, rate({app=\"x\"} |= \"secret=true\" [3m]))",
@@ -92,9 +85,10 @@ async fn an_answer_that_is_kept_is_the_answer() {
     assert!(stat(&cold, "/summary/totalBytesProcessed") > 0);
     let warm = ask(&node, nothing, begin_ns, (0, 100), &[]).await;
     assert_eq!((stat(&warm, "/summary/totalBytesProcessed"), &warm["result"]), (0, &serde_json::json!([])));
-    assert!(metric(&node, "loki_query_frontend_log_result_cache_hit_total", "").await >= 4.0);
+    assert!(node.client().metric("loki_query_frontend_log_result_cache_hit_total", "").await >= 4.0);
     assert!(
-        metric(&node, "loki_query_frontend_results_cache_hits_total", "result").await >= 4.0 * QUERIES.len() as f64
+        node.client().metric("loki_query_frontend_results_cache_hits_total", "result").await
+            >= 4.0 * QUERIES.len() as f64
     );
 }
 
@@ -146,7 +140,7 @@ async fn kept_answers_outlive_a_restart_in_memcached() {
     }
     let then = at(&node).await;
     let began = Instant::now();
-    while metric(&node, "loki_cache_background_queue_length", "").await > 0.0 {
+    while node.client().metric("loki_cache_background_queue_length", "").await > 0.0 {
         assert!(began.elapsed() < WITHIN, "the cache is not written\n{}", node.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
