@@ -3,7 +3,6 @@
 use runtime::settings;
 use runtime::settings::Secret;
 use runtime::tls::ClientTls;
-use std::path::PathBuf;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -165,17 +164,11 @@ impl Memcached {
 
     /// `None`: without TLS.
     pub fn tls(&self) -> Result<Option<ClientTls>, String> {
-        let path = |text: &String| (!text.is_empty()).then(|| PathBuf::from(text));
         if !self.tls_enabled {
             return Ok(None);
         }
-        let identity = match (path(&self.tls_cert_path), path(&self.tls_key_path)) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            _ => return Err("tls_cert_path and tls_key_path are only of use together".into()),
-        };
-        let insecure_skip_verify = self.tls_insecure_skip_verify;
-        Ok(Some(ClientTls { ca_file: path(&self.tls_ca_path), identity, insecure_skip_verify }))
+        let (ca, cert, key) = (&self.tls_ca_path, &self.tls_cert_path, &self.tls_key_path);
+        ClientTls::of_paths(ca, cert, key, self.tls_insecure_skip_verify).map(Some)
     }
 
     fn faults(&self) -> Vec<String> {
