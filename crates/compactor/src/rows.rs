@@ -1,7 +1,6 @@
 //! The series of several index files as one list: a tenant's rows, each series and each chunk once.
 //! It must not know where files live.
 
-use format::ChunkRef;
 use format::tsdb::{SeriesChunks, TENANT_LABEL};
 use model::{Error, Labels, Matcher, Result, TenantId};
 use std::collections::BTreeSet;
@@ -36,18 +35,5 @@ pub fn merged(tenant: &TenantId, shared: &[&File], own: &[&File]) -> Result<Vec<
             Ok(())
         })?;
     }
-    rows.sort_by(|a, b| (a.fingerprint, &a.labels).cmp(&(b.fingerprint, &b.labels)));
-    rows.dedup_by(|row, kept| {
-        let same = (row.fingerprint, &row.labels) == (kept.fingerprint, &kept.labels);
-        if same {
-            kept.chunks.append(&mut row.chunks);
-        }
-        same
-    });
-    for row in &mut rows {
-        let key = |c: &ChunkRef| (c.from_ms, c.through_ms, c.checksum);
-        row.chunks.sort_by_key(key);
-        row.chunks.dedup_by_key(|c| key(c));
-    }
-    Ok(rows)
+    Ok(format::tsdb::merge(rows))
 }

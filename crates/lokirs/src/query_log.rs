@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use logql::ast::Expr;
+use model::duration::go_string;
 use model::{Error, Labels, Result};
 use rpc::queries::{
     Answer, IndexStats, MetadataRequest, PatternSeries, PatternsQuery, Queries, QueryRequest, QueryResponse,
@@ -10,7 +11,6 @@ use rpc::queries::{
 };
 use runtime::clock::SharedClock;
 use runtime::metrics::{Counter, Family, Histogram, Metrics};
-use runtime::settings::units::print_nanos;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
@@ -88,7 +88,7 @@ impl QueryLog {
                 label = what.label,
                 query = what.query,
                 query_hash = query_hash(&what.query),
-                length = print_nanos(what.length_ns),
+                length = go_string(what.length_ns),
                 duration = go_duration(took),
                 status,
                 total_entries = answer.as_ref().map_or(0, |answer| entries(&answer.value)),
@@ -222,10 +222,10 @@ impl QueryLog {
             query_hash = query_hash(&request.query),
             query_type = asked.query_type,
             range_type = asked.range_type,
-            length = print_nanos(asked.end_ns.saturating_sub(asked.start_ns)),
-            start_delta = print_nanos(asked.now_ns.saturating_sub(asked.start_ns)),
-            end_delta = print_nanos(asked.now_ns.saturating_sub(asked.end_ns)),
-            step = print_nanos(asked.step_ns),
+            length = go_string(asked.end_ns.saturating_sub(asked.start_ns)),
+            start_delta = go_string(asked.now_ns.saturating_sub(asked.start_ns)),
+            end_delta = go_string(asked.now_ns.saturating_sub(asked.end_ns)),
+            step = go_string(asked.step_ns),
             duration = go_duration(took),
             status,
             limit = request.limit,
@@ -298,7 +298,7 @@ fn latency(took: Duration) -> &'static str {
 }
 
 fn go_duration(duration: Duration) -> String {
-    print_nanos(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
+    go_string(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// `14MB`, `1.2kB`: powers of a thousand, one digit behind the point below ten.

@@ -120,7 +120,7 @@ fn set(limits: &mut Limits, name: &str, value: &Value) -> Option<()> {
 
 /// `1h30m`, as Prometheus writes durations.
 fn duration(value: &Value) -> Option<Duration> {
-    let nanos = model::duration::parse_prometheus(value.as_str()?)?;
+    let nanos = model::duration::parse_prometheus(value.as_str()?).ok()?;
     u64::try_from(nanos).ok().map(Duration::from_nanos)
 }
 

@@ -46,7 +46,7 @@ pub fn step_ns(text: &str) -> Result<i64> {
         }
         return Ok(ns as i64);
     }
-    parse_prometheus(text).ok_or_else(|| Error::invalid(format!("cannot parse \"{text}\" to a valid duration")))
+    parse_prometheus(text).map_err(|_| Error::invalid(format!("cannot parse \"{text}\" to a valid duration")))
 }
 
 fn go_float(text: &str) -> Option<f64> {
@@ -61,7 +61,7 @@ fn go_float(text: &str) -> Option<f64> {
 
 /// `since`: a Prometheus duration.
 pub fn since_ns(text: &str) -> Result<i64> {
-    parse_prometheus(text).ok_or_else(|| {
+    parse_prometheus(text).map_err(|_| {
         Error::invalid(format!("could not parse 'since' parameter: not a valid duration string: \"{text}\""))
     })
 }

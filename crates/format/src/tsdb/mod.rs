@@ -14,7 +14,7 @@ mod toc;
 mod write;
 
 pub use read::{Index, SeriesChunks, SeriesView};
-pub use write::IndexBuilder;
+pub use write::{IndexBuilder, merge};
 
 /// The label that names the tenant of each series in a file of several tenants; fingerprints do not cover it.
 pub const TENANT_LABEL: &str = "__loki_tenant__";

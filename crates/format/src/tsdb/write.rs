@@ -1,5 +1,6 @@
 //! Writing an index file, byte for byte as Loki does: series sorted and merged, every part from the same sorted symbols.
 
+use super::read::SeriesChunks;
 use super::series;
 use super::symbols::SymbolTable;
 use super::toc::Toc;
@@ -17,14 +18,7 @@ const LIST_ALIGNMENT: usize = 4;
 #[derive(Debug)]
 pub struct IndexBuilder {
     version: TsdbVersion,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug)]
-struct Row {
-    fingerprint: Fingerprint,
-    labels: Labels,
-    chunks: Vec<ChunkRef>,
+    rows: Vec<SeriesChunks>,
 }
 
 impl IndexBuilder {
@@ -47,13 +41,14 @@ impl IndexBuilder {
         } else {
             Labels::new(labels.iter().filter(|l| stored(l)).map(|l| (l.name.clone(), l.value.clone())))
         };
-        self.rows.push(Row { fingerprint, labels, chunks: chunks.into_iter().collect() });
+        self.rows.push(SeriesChunks { fingerprint, labels, chunks: chunks.into_iter().collect() });
     }
 
     /// The file. `Invalid` for a label without a name or a chunk that ends before it begins, `TooLarge` for more than
     /// the format can address.
     pub fn build(self) -> Result<Vec<u8>> {
-        let rows = merge(self.rows)?;
+        let rows = merge(self.rows);
+        check(&rows)?;
         let symbols = SymbolTable::of(rows.iter().map(|r| &r.labels))?;
         let mut out = Vec::new();
         out.extend_from_slice(&MAGIC.to_be_bytes());
@@ -78,8 +73,8 @@ impl IndexBuilder {
     }
 }
 
-/// Sorts series, joins equal ones, and sorts and deduplicates their chunks.
-fn merge(mut rows: Vec<Row>) -> Result<Vec<Row>> {
+/// Series by fingerprint and labels, equal ones joined, and each one's chunks by time, equal ones once.
+pub fn merge(mut rows: Vec<SeriesChunks>) -> Vec<SeriesChunks> {
     rows.sort_by(|a, b| (a.fingerprint, &a.labels).cmp(&(b.fingerprint, &b.labels)));
     rows.dedup_by(|row, kept| {
         let same = (row.fingerprint, &row.labels) == (kept.fingerprint, &kept.labels);
@@ -92,6 +87,13 @@ fn merge(mut rows: Vec<Row>) -> Result<Vec<Row>> {
         let key = |c: &ChunkRef| (c.from_ms, c.through_ms, c.checksum);
         row.chunks.sort_by_key(key);
         row.chunks.dedup_by_key(|c| key(c));
+    }
+    rows
+}
+
+/// Refuses what no index file may hold.
+fn check(rows: &[SeriesChunks]) -> Result<()> {
+    for row in rows {
         if let Some(chunk) = row.chunks.iter().find(|c| c.through_ms < c.from_ms) {
             return Err(Error::invalid(format!(
                 "index file: a chunk of {} ends before it begins: {chunk:?}",
@@ -102,11 +104,11 @@ fn merge(mut rows: Vec<Row>) -> Result<Vec<Row>> {
             return Err(Error::invalid(format!("index file: a label without a name in {}", row.labels)));
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// A table of contents with the time bounds of all chunks.
-fn bounds(rows: &[Row]) -> Toc {
+fn bounds(rows: &[SeriesChunks]) -> Toc {
     let chunks = || rows.iter().flat_map(|r| &r.chunks);
     Toc {
         from_ms: chunks().map(|c| c.from_ms).min().unwrap_or(i64::MAX),
@@ -121,7 +123,12 @@ struct Written {
     pairs: Vec<(u32, u32, u32)>,
 }
 
-fn write_series(out: &mut Vec<u8>, version: TsdbVersion, symbols: &SymbolTable<'_>, rows: &[Row]) -> Result<Written> {
+fn write_series(
+    out: &mut Vec<u8>,
+    version: TsdbVersion,
+    symbols: &SymbolTable<'_>,
+    rows: &[SeriesChunks],
+) -> Result<Written> {
     let mut written = Written { refs: Vec::with_capacity(rows.len()), pairs: Vec::new() };
     let (mut content, mut labels) = (Vec::new(), Vec::new());
     for row in rows {
@@ -210,7 +217,7 @@ fn write_postings_table(out: &mut Vec<u8>, symbols: &SymbolTable<'_>, places: &[
     })
 }
 
-fn write_fingerprints(out: &mut Vec<u8>, refs: &[u32], rows: &[Row]) -> Result<()> {
+fn write_fingerprints(out: &mut Vec<u8>, refs: &[u32], rows: &[SeriesChunks]) -> Result<()> {
     section::write(out, "fingerprint offsets", |body| {
         let samples = refs.iter().zip(rows).step_by(FINGERPRINT_SAMPLE);
         body.extend_from_slice(&(samples.len() as u32).to_be_bytes());

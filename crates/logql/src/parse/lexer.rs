@@ -2,7 +2,8 @@
 //! one only in front of `(`, `by (` or `without (`.
 
 use super::token::{Function, KEYWORDS, Token};
-use crate::units::{bytes, duration};
+use crate::units::bytes;
+use model::duration;
 use smol_str::SmolStr;
 
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use super::ip::IpPattern;
 use super::labels::WorkingLabels;
 use super::regex_bytes::simplify;
 use crate::ast::{self, CompareOp};
-use crate::units::{bytes, duration, number};
+use crate::units::{bytes, number};
 use model::{Error, MatchOp, Matcher, Result};
 use smol_str::SmolStr;
 
@@ -73,7 +73,7 @@ impl LabelFilter {
                 converted(labels, name, |text| number::parse(text).map(|v| compare(*op, &v, value)))
             }
             LabelFilter::Duration { name, op, value_ns } => {
-                converted(labels, name, |text| duration::parse_go(text).map(|v| compare(*op, &v, value_ns)))
+                converted(labels, name, |text| model::duration::parse_go(text).map(|v| compare(*op, &v, value_ns)))
             }
             LabelFilter::Bytes { name, op, value } => {
                 converted(labels, name, |text| bytes::parse(text).map(|v| compare(*op, &v, value)))

@@ -3,7 +3,7 @@
 use super::label_filter::LabelFilter;
 use super::stream::StreamPipeline;
 use crate::ast::{Conversion, Unwrap};
-use crate::units::{bytes, duration, number};
+use crate::units::{bytes, number};
 use model::Result;
 use smol_str::SmolStr;
 
@@ -46,7 +46,7 @@ impl Unwrapper {
         let value = match self.conversion {
             None => number::parse(text),
             Some(Conversion::Bytes) => bytes::parse(text).map(|v| v as f64),
-            Some(Conversion::Duration | Conversion::DurationSeconds) => duration::parse_go(text).map(seconds),
+            Some(Conversion::Duration | Conversion::DurationSeconds) => model::duration::parse_go(text).map(seconds),
         };
         if let Err(details) = &value {
             labels.set_error(SAMPLE_ERROR, details);

@@ -81,7 +81,7 @@ fn time_ns(text: &str) -> Option<i64> {
 fn span_ns(text: &str) -> Option<i64> {
     match text.parse::<f64>() {
         Ok(seconds) => Some((seconds * 1e9).round()).filter(|ns| ns.abs() < 9e18).map(|ns| ns as i64),
-        Err(_) => logql::units::duration::parse_prometheus(text).ok(),
+        Err(_) => model::duration::parse_prometheus(text).ok(),
     }
 }
 

@@ -179,18 +179,7 @@ pub fn tailed_of_wire(tailed: proto::TailPart) -> Result<Tailed> {
 }
 
 fn codec_of_wire(codec: u32) -> Result<Codec> {
-    const CODECS: [Codec; 9] = [
-        Codec::None,
-        Codec::Gzip,
-        Codec::Lz4_64k,
-        Codec::Snappy,
-        Codec::Lz4_256k,
-        Codec::Lz4_1M,
-        Codec::Lz4_4M,
-        Codec::Flate,
-        Codec::Zstd,
-    ];
-    CODECS.into_iter().find(|c| *c as u32 == codec).ok_or_else(|| unknown("codec", codec))
+    Codec::ALL.into_iter().find(|c| *c as u32 == codec).ok_or_else(|| unknown("codec", codec))
 }
 
 pub fn size_to_wire(size: StreamSize) -> proto::StreamSize {

@@ -267,7 +267,7 @@ scalar! {
     usize: "integer or size", narrow, |v| v.to_string();
     u32: "integer or size", narrow, |v| v.to_string();
     u16: "integer", narrow, |v| v.to_string();
-    Duration: "duration", units::parse_duration, |v| units::print_nanos(v.as_nanos().min(i64::MAX as u128) as i64);
+    Duration: "duration", units::parse_duration, |v| model::duration::go_string(v.as_nanos().min(i64::MAX as u128) as i64);
     Secret: "secret", |text| Ok(Secret::new(text)), |v| v.masked().to_string();
     SecretUrl: "URL", |text| Ok(SecretUrl::new(text)), SecretUrl::masked;
     // Loki's settings of this type are priorities and moments; a moment is kept in nanoseconds since the epoch.

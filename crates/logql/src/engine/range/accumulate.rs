@@ -22,6 +22,10 @@ const SERIES_BYTES: usize = 160;
 /// What a label costs besides its text.
 const LABEL_BYTES: usize = 48;
 
+/// Samples that wait to be added: their series are looked at together, so that the machine fetches what is far away in
+/// memory for all of them at once.
+const WAITING_MAX: usize = 32;
+
 /// What a sample's value is where nothing is unwrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueOf {
@@ -113,6 +117,7 @@ impl<'a> Leaf<'a> {
                 stream.entry(accumulator, tally, entry)
             })?;
         }
+        accumulator.add_waiting()?;
         accumulator.charge_rest()
     }
 
@@ -205,11 +210,13 @@ impl Stream<'_> {
         };
         tally.stats.post_filter_lines += 1;
         let has_error = self.pipeline.error().is_some();
-        let slot = match of_stream && !has_error {
-            true => self.stream_slot(accumulator)?,
-            false => self.line_slot(accumulator, has_error)?,
-        };
-        accumulator.add(slot, &Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint })
+        let sample = Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint };
+        if of_stream && !has_error {
+            let slot = self.stream_slot(accumulator)?;
+            return accumulator.add(slot, &sample);
+        }
+        let slot = self.line_slot(accumulator, has_error)?;
+        accumulator.add_later(slot, sample)
     }
 
     fn stream_slot<F: Fold>(&mut self, accumulator: &mut Accumulator<'_, F>) -> Result<usize> {
@@ -254,6 +261,8 @@ struct Accumulator<'a, F> {
     limits: &'a EngineLimits,
     pane: Pane,
     slots: Vec<(Labels, Panes<F>)>,
+    /// Samples of series that differ from line to line, in the order of lines.
+    waiting: Vec<(usize, Pane, Sample)>,
     by_labels: HashTable<usize>,
     /// Series by the hash of their labels that the pipeline gives without building them.
     by_identity: HashMap<u64, usize, FixedState>,
@@ -267,6 +276,7 @@ impl<'a, F: Fold> Accumulator<'a, F> {
             limits,
             pane: Pane::NOWHERE,
             slots: Vec::new(),
+            waiting: Vec::with_capacity(WAITING_MAX),
             by_labels: HashTable::new(),
             by_identity: HashMap::default(),
             hasher: FixedState::default(),
@@ -274,9 +284,36 @@ impl<'a, F: Fold> Accumulator<'a, F> {
         }
     }
 
+    /// Adds a sample of the pane that was chosen last.
     #[inline]
     fn add(&mut self, slot: usize, sample: &Sample) -> Result<()> {
-        let opened = self.slots[slot].1.add(&self.pane, sample);
+        if !self.waiting.is_empty() {
+            self.add_waiting()?;
+        }
+        let pane = self.pane;
+        self.add_to(slot, &pane, sample)
+    }
+
+    #[inline]
+    fn add_later(&mut self, slot: usize, sample: Sample) -> Result<()> {
+        self.waiting.push((slot, self.pane, sample));
+        if self.waiting.len() < WAITING_MAX { Ok(()) } else { self.add_waiting() }
+    }
+
+    fn add_waiting(&mut self) -> Result<()> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // Nothing of this depends on what was read before, so the reads overlap.
+        let near = waiting.iter().fold(0u32, |sum, (slot, ..)| sum.wrapping_add(self.slots[*slot].1.touch()));
+        std::hint::black_box(near);
+        let added = waiting.iter().try_for_each(|(slot, pane, sample)| self.add_to(*slot, pane, sample));
+        waiting.clear();
+        self.waiting = waiting;
+        added
+    }
+
+    #[inline]
+    fn add_to(&mut self, slot: usize, pane: &Pane, sample: &Sample) -> Result<()> {
+        let opened = self.slots[slot].1.add(pane, sample);
         if opened || F::SAMPLE_BYTES > 0 {
             self.charge(F::SAMPLE_BYTES + if opened { Panes::<F>::PANE_BYTES } else { 0 })?;
         }

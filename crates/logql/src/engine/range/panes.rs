@@ -55,6 +55,12 @@ impl<F: Fold> Panes<F> {
         Panes { panes: Vec::new(), cursor: 0 }
     }
 
+    /// Reads what [`Self::add`] will read first.
+    #[inline]
+    pub fn touch(&self) -> u32 {
+        self.panes.get(self.cursor).map_or(0, |(at, _)| at.key())
+    }
+
     /// Whether the sample opened a pane.
     #[inline]
     pub fn add(&mut self, pane: &Pane, sample: &Sample) -> bool {

@@ -27,7 +27,7 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 fn seconds<'e>(value: &Value<'e>) -> Answer<'e> {
-    let ns = units::duration::parse_go(&text(value))?;
+    let ns = model::duration::parse_go(&text(value))?;
     Ok(Value::Float((ns / 1_000_000_000) as f64 + (ns % 1_000_000_000) as f64 / 1e9))
 }
 
