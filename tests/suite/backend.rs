@@ -51,9 +51,10 @@ impl Cluster {
         }
     }
 
-    /// Index files in the bucket.
+    /// Index files in the bucket. What a process that was killed has left of a put (`name#1`) is none.
     fn index_files(&self) -> Vec<PathBuf> {
-        files(&self.dir.path().join("bucket/index"))
+        let files = files(&self.dir.path().join("bucket/index"));
+        files.into_iter().filter(|file| !file.to_string_lossy().contains('#')).collect()
     }
 
     /// Pushes lines to `name`, stores them and ships their index; answers them.
