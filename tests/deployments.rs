@@ -61,6 +61,9 @@ fn the_compose_file_is_a_cluster_behind_its_gateway() {
         let host = line.split_whitespace().nth(2).unwrap().split(':').next().unwrap();
         assert!(services.contains_key(host), "the gateway sends to {host}, which is no service");
     }
+    let cache = compose["x-environment"]["CHUNKS_CACHE"].as_str().unwrap();
+    let host = cache.trim_start_matches("dns+").split(':').next().unwrap();
+    assert!(services.contains_key(host), "chunks are cached in {cache}, which is no service");
     let grace =
         compose["x-lokirs"]["stop_grace_period"].as_str().unwrap().trim_end_matches('s').parse::<u64>().unwrap();
     assert!(grace > STOP_WITHIN.as_secs(), "a stop is cut off");

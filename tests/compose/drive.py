@@ -85,6 +85,13 @@ class Ledger:
         return self.seen[0] == sorted(self.lines)
 
 
+def cached_chunks():
+    """How many chunks memcached was given."""
+    script = r"exec 3<>/dev/tcp/localhost/11211; printf 'stats\r\nquit\r\n' >&3; cat <&3"
+    stats = compose("exec", "-T", "memcached", "bash", "-c", script).split()
+    return int(stats[stats.index("cmd_set") + 1])
+
+
 def short(seen, ledger):
     lines, note = seen
     return f"{len(lines or [])} of {len(ledger.lines)} lines, {note}"
@@ -112,6 +119,7 @@ def main(services):
     started = time.monotonic()
     compose("stop", "-t", "40", "ingester-0")
     check("a stop takes less than 30 s", time.monotonic() - started < 32, f"{time.monotonic() - started:.1f} s")
+    check("what a stopping ingester stores is in the cache of chunks", until(VISIBLE_WITHIN_S, cached_chunks))
     ledger.push(100)
     compose("up", "-d", "--no-build", "ingester-0")
     check("after a stop every line is returned once", until(VISIBLE_WITHIN_S, ledger.complete), short(ledger.seen, ledger))

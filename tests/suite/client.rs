@@ -56,6 +56,13 @@ impl Client {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
+    /// The sum of a metric's samples whose labels hold `label`; 0 when there is none yet.
+    pub async fn metric(&self, name: &str, label: &str) -> f64 {
+        let (_, text) = self.get("/metrics").await;
+        let samples = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// The answer of a page that has a form for programs.
     pub async fn get_json(&self, path: &str) -> Value {
         let request = self.request(reqwest::Method::GET, path).header("Accept", "application/json");

@@ -86,6 +86,34 @@ async fn recorded_answers_hold_from_chunks_stored_on_s3() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_answers_hold_when_they_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(dir.path());
+    node.start().await;
+    // Old entries that come after a question would not be seen in its answer.
+    tokio::task::block_in_place(|| run(&node, &["--only", "selectors"]));
+    tokio::task::block_in_place(|| node.stop());
+    let flags = ["-querier.cache-results=true", "-querier.cache-instant-metric-results=true"];
+    let mut node = flags.into_iter().fold(node, Node::arg);
+    node.start().await;
+    let (last, cold) = tokio::task::block_in_place(|| run(&node, &["--skip-load"]));
+    compare("not kept yet", &last, &cold);
+    let (last, warm) = tokio::task::block_in_place(|| run(&node, &["--skip-load"]));
+    compare("kept", &last, &warm);
+    let (_, metrics) = node.client().get("/metrics").await;
+    let hits = |kind: &str| -> f64 {
+        let name = format!("loki_query_frontend_results_cache_hits_total{{kind=\"{kind}\"}} ");
+        metrics.lines().filter_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok()).sum()
+    };
+    assert!(
+        hits("result") > 500.0 && hits("instantMetricResult") > 50.0,
+        "{} {}",
+        hits("result"),
+        hits("instantMetricResult")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recorded_answers_hold_in_memory_and_from_stored_chunks() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = node(dir.path());

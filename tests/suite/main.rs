@@ -6,6 +6,8 @@
 mod access;
 mod backend;
 mod bucket;
+mod cache;
+mod cache_servers;
 #[path = "../certificates.rs"]
 mod certificates;
 mod client;
@@ -27,6 +29,7 @@ mod metrics;
 mod outage;
 mod process;
 mod query_log;
+mod results_cache;
 mod roles;
 mod s3;
 mod secrets;

@@ -58,7 +58,7 @@ impl Parts {
     }
 
     fn add(&mut self, answer: QueryResponse) -> Result<()> {
-        self.reserved.push(self.budget.reserve(weight(&answer.value), "the parts of a query")?);
+        self.reserved.push(reserve(&self.budget, &answer.value)?);
         self.warnings.extend(answer.warnings);
         self.stats.add(&answer.stats);
         self.values.push(answer.value);
@@ -86,13 +86,18 @@ impl Parts {
 }
 
 /// Entries, points or samples in an answer.
-fn entries(value: &QueryValue) -> u64 {
+pub fn entries(value: &QueryValue) -> u64 {
     match value {
         QueryValue::Streams(streams) => streams.iter().map(|s| s.entries.len() as u64).sum(),
         QueryValue::Matrix(series) => series.iter().map(|s| s.points.len() as u64).sum(),
         QueryValue::Vector(samples) => samples.len() as u64,
         QueryValue::Scalar { .. } => 1,
     }
+}
+
+/// Memory for an answer that becomes a part of another.
+pub fn reserve(budget: &Arc<Budget>, value: &QueryValue) -> Result<Reservation> {
+    budget.reserve(weight(value), "the parts of a query")
 }
 
 /// Bytes of memory that a value holds, about.

@@ -52,6 +52,8 @@ pub struct Base {
     pub connectors: Connectors,
     /// Keeps what is read from files new: certificates, credentials.
     pub reloader: Reloader,
+    /// What caches are built with.
+    pub caches: cache::Parts,
     pub members: Arc<dyn Members>,
     /// Our id among the members.
     pub id: String,
@@ -246,6 +248,12 @@ async fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
     let clock: SharedClock = Arc::new(SystemClock);
     let cluster = membership::join(&settings, &clock, &metrics, &tasks).await?;
     let reloader = Reloader::new(&tasks, &metrics);
+    let caches = cache::Parts {
+        metrics: cache::Metrics::new(&metrics),
+        tasks: tasks.clone(),
+        reloader: reloader.clone(),
+        clock: clock.clone(),
+    };
     Ok(Base {
         settings,
         clock,
@@ -256,6 +264,7 @@ async fn base(config: &Config, keys: Arc<Keys>) -> Result<Base, String> {
         services: Services::default(),
         connectors: Connectors::new(&config.settings, &cluster.name, &reloader)?,
         reloader,
+        caches,
         id: cluster.id.clone(),
         members: cluster.members.clone(),
         cluster,

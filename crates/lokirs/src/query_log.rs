@@ -241,6 +241,10 @@ impl QueryLog {
             queue_time = go_duration(stats.queue_time),
             splits = stats.splits,
             shards = stats.shards,
+            cache_result_req = stats.results.entries_requested,
+            cache_result_hit = stats.results.entries_found,
+            cache_result_download_time = go_duration(stats.results.download_time),
+            cache_result_query_length_served = go_duration(stats.results.length_served),
             chunk_refs_fetch_time = go_duration(stats.chunk_refs_time),
             ingester_requests = stats.ingesters_reached,
             ingester_chunk_matches = stats.ingester_blocks,
@@ -333,6 +337,7 @@ mod tests {
                 limit: 1,
                 direction: model::Direction::Forward,
                 partial_series: false,
+                no_cache: false,
                 part: None,
             };
             assert_eq!(Asked::new(&request, 9).query_type, expected, "{query}");

@@ -8,6 +8,7 @@ mod lifecycle;
 pub(crate) mod owner;
 mod queue;
 mod read;
+mod results;
 mod ring;
 pub(crate) mod stores;
 mod write;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 
 /// Adds the roles' routes, calls and ways to stop to `parts`.
 pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Result<(), String> {
-    let stores = stores::Stores::open(base)?;
     let reads = roles.contains(&Role::Querier);
+    let stores = stores::Stores::open(base, reads || roles.contains(&Role::Ingester))?;
     let serves_index = roles.contains(&Role::IndexGateway);
     let reader = if reads || serves_index { Some(stores.reader(base)?) } else { None };
     let mut local: Option<Arc<dyn Ingester>> = None;
@@ -36,7 +37,8 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
         write::distributor(base, ring.clone(), parts);
     }
     let compacts = roles.contains(&Role::Compactor);
-    let deletes = if compacts || reads { deletes::serve(base, &stores, compacts, parts)? } else { None };
+    let asks = reads || roles.contains(&Role::QueryFrontend);
+    let deletes = if compacts || asks { deletes::serve(base, &stores, compacts, parts)? } else { None };
     let schedules = roles.contains(&Role::QueryScheduler);
     let queues = schedules || roles.contains(&Role::QueryFrontend);
     let queue = queues.then(|| queue::serve(base, schedules, parts));
@@ -46,11 +48,12 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
         }
         if reads {
             let index: Arc<dyn Index> = if serves_index { reader } else { gateway::asked(base, reader) };
-            read::querier(base, &stores, Read { index, ring, deletes, queue: queue.clone() }, parts);
+            let read = Read { index, ring, deletes: deletes.clone(), queue: queue.clone() };
+            read::querier(base, &stores, read, parts)?;
         }
     }
     if let Some(queue) = queue.filter(|_| !reads && roles.contains(&Role::QueryFrontend)) {
-        read::query_frontend(base, queue, parts);
+        read::query_frontend(base, queue, deletes, parts)?;
     }
     if roles.contains(&Role::Ruler) {
         let rules = RulesApi { auth_enabled: base.settings.auth_enabled.unwrap_or(true) };

@@ -239,5 +239,6 @@ fn stats(outcome: &Outcome, notes: &Notes, exec_time: Duration, queue_time: Dura
         ingester_blocks: get(&notes.ingester_blocks),
         ingester_bytes: get(&notes.ingester_bytes),
         ingester_lines: get(&notes.ingester_lines),
+        ..QueryStats::default()
     }
 }

@@ -53,6 +53,9 @@ pub struct QueryRequest {
     pub part: Option<Part>,
     /// More series than the limit give a partial answer and a warning instead of an error, as Logs Drilldown asks.
     pub partial_series: bool,
+    /// `Cache-Control: no-cache`: asked anew, and not together with others that ask the same. It does not travel, as no
+    /// answers are cached where parts of queries are run.
+    pub no_cache: bool,
 }
 
 impl QueryRequest {
@@ -141,6 +144,40 @@ pub struct QueryStats {
     pub ingester_blocks: u64,
     pub ingester_bytes: u64,
     pub ingester_lines: u64,
+    /// They do not travel: what runs parts of queries keeps no answers.
+    pub results: CacheUse,
+    pub instant_results: CacheUse,
+}
+
+/// What a cache of answers was asked, and gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CacheUse {
+    pub requests: u64,
+    pub entries_requested: u64,
+    pub entries_found: u64,
+    pub entries_stored: u64,
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    pub download_time: Duration,
+    /// The time of the query that was answered from it.
+    pub length_served: Duration,
+}
+
+impl CacheUse {
+    pub fn add(&mut self, other: &CacheUse) {
+        self.download_time += other.download_time;
+        self.length_served += other.length_served;
+        for (mine, others) in [
+            (&mut self.requests, other.requests),
+            (&mut self.entries_requested, other.entries_requested),
+            (&mut self.entries_found, other.entries_found),
+            (&mut self.entries_stored, other.entries_stored),
+            (&mut self.bytes_received, other.bytes_received),
+            (&mut self.bytes_sent, other.bytes_sent),
+        ] {
+            *mine += others;
+        }
+    }
 }
 
 impl QueryStats {
@@ -151,6 +188,8 @@ impl QueryStats {
         self.chunks_download_time += other.chunks_download_time;
         self.chunk_refs_time += other.chunk_refs_time;
         self.ingesters_reached = self.ingesters_reached.max(other.ingesters_reached);
+        self.results.add(&other.results);
+        self.instant_results.add(&other.instant_results);
         for (mine, others) in [
             (&mut self.bytes_processed, other.bytes_processed),
             (&mut self.lines_processed, other.lines_processed),
@@ -199,6 +238,8 @@ pub struct VolumeRequest {
     pub target_labels: Vec<String>,
     /// Per label name instead of per group of label values.
     pub by_label_name: bool,
+    /// As in [`QueryRequest`].
+    pub no_cache: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -309,6 +309,7 @@ mod tests {
                 limit: 1,
                 direction: Direction::Backward,
                 partial_series: false,
+                no_cache: false,
                 part: None,
             };
             let expr = logql::parse::parse(query).unwrap();

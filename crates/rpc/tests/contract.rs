@@ -18,7 +18,8 @@ use rpc::testing::{
 };
 use rpc::wire::{
     ClusterId, Connector, DeletesClient, IndexClient, IngesterClient, QueriesClient, SchedulerClient, TailsClient,
-    deletes_server, index_server, ingester_server, queries_server, scheduler_server, tails_server,
+    deletes_server, index_server, ingester_server, queries_server, reply_bytes, reply_of_bytes, scheduler_server,
+    tails_server,
 };
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -32,6 +33,18 @@ struct Local<T>(Arc<T>);
 impl Calls for Local<ScriptedQueries> {
     async fn call(&self, tenants: &Tenants, call: Call) -> Result<Reply> {
         self.0.call(tenants, call).await
+    }
+}
+
+/// Answers that were kept as bytes.
+struct Kept(Arc<ScriptedQueries>);
+
+#[async_trait]
+impl Calls for Kept {
+    async fn call(&self, tenants: &Tenants, call: Call) -> Result<Reply> {
+        let bytes = reply_bytes(self.0.call(tenants, call).await?);
+        assert!(bytes.len() < 2 || reply_of_bytes(&bytes[..bytes.len() - 1]).is_err(), "what is torn is no answer");
+        reply_of_bytes(&bytes)
     }
 }
 
@@ -144,6 +157,11 @@ async fn an_instance_is_a_query_service() {
 #[tokio::test]
 async fn a_client_is_a_query_service() {
     check_queries(queries_over_grpc).await;
+}
+
+#[tokio::test]
+async fn answers_that_were_kept_are_as_they_were() {
+    check_queries(async |script| Kept(script)).await;
 }
 
 #[tokio::test]

@@ -49,6 +49,14 @@ pub fn check(entry: &str) -> Result<(), String> {
     parse(entry, 1).map(drop)
 }
 
+/// The host that an entry names; of services there is none.
+pub fn host(entry: &str) -> Option<&str> {
+    match parse(entry, 1) {
+        Ok(Question::Host(host, _)) => Some(host),
+        _ => None,
+    }
+}
+
 /// The addresses behind an entry at this moment; a host without a port has `default_port`.
 pub async fn resolve(entry: &str, default_port: u16) -> Result<Vec<SocketAddr>, String> {
     let look_up = async {
@@ -108,6 +116,8 @@ mod tests {
             ("dnssrv+", Err("\"dnssrv+\" has no name".to_string())),
         ] {
             assert_eq!(parse(entry, 7946), expected, "{entry}");
+            let named = matches!(expected, Ok(Question::Host(named, _)) if host(entry) == Some(named));
+            assert!(named || host(entry).is_none(), "{entry}");
         }
     }
 

@@ -75,11 +75,15 @@ settings! {
         pub tsdb_max_query_parallelism: usize = 128,
         pub tsdb_max_bytes_per_shard: u64 = 600 * MB,
         pub cardinality_limit: u64 = 100_000,
+        /// Answers about what is newer than this are not kept. Entries that come later are not seen in kept answers.
         pub max_cache_freshness_per_query: Duration = 10 * MINUTE,
+        /// The same for labels and series.
         pub max_metadata_cache_freshness: Duration = DAY,
+        /// The same for sizes and volumes.
         pub max_stats_cache_freshness: Duration = 10 * MINUTE,
         /// How many queriers a tenant may use; a value up to 1 is a share of all; 0: all.
         pub max_queriers_per_tenant: f64 = 0.0,
+        /// Labels and series are kept by intervals of this length; 0: they are not.
         pub split_metadata_queries_by_interval: Duration = DAY,
         pub split_recent_metadata_queries_by_interval: Duration = HOUR,
         pub recent_metadata_query_window: Duration = Duration::ZERO,

@@ -1,6 +1,7 @@
 //! Chunks on the object store: named, put, and fetched through a bounded cache, each verified against its reference.
 //! It must not know the index.
 
+use crate::chunk_caches::ChunkCaches;
 use crate::objects::Objects;
 use bytes::Bytes;
 use format::ChunkRef;
@@ -9,7 +10,6 @@ use format::crc::crc32c;
 use format::schema::{Period, Schema};
 use model::{Error, Kind, Result, TenantId};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -46,13 +46,15 @@ pub struct ChunkMetrics {
     fetched: Counter,
     fetched_bytes: Counter,
     corrupt: Counter,
+    cache_corrupt: Counter,
     stored: Counter,
-    cached_bytes: Family<[(&'static str, &'static str); 1], Gauge>,
+    cached_bytes: Gauge,
 }
 
 impl ChunkMetrics {
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = ChunkMetrics::default();
+    /// `cached_bytes` is what the chunks in memory take.
+    pub fn register(registry: &mut Registry, cached_bytes: Gauge) -> Self {
+        let metrics = ChunkMetrics { cached_bytes, ..ChunkMetrics::default() };
         registry.register("loki_chunk_store_cache_hits", "Chunks answered from memory", metrics.cache_hits.clone());
         registry.register("loki_chunk_store_fetched_chunks", "Chunks fetched and verified", metrics.fetched.clone());
         registry.register(
@@ -65,20 +67,25 @@ impl ChunkMetrics {
             "Chunks that did not verify, twice fetched",
             metrics.corrupt.clone(),
         );
+        registry.register(
+            "loki_chunk_store_cache_corrupt",
+            "Chunks that a cache gave back as something else; they were fetched from the object store",
+            metrics.cache_corrupt.clone(),
+        );
         registry.register("loki_chunk_store_stored_chunks", "Chunks put", metrics.stored.clone());
-        let help = "Bytes of what is kept in memory";
-        registry.register("loki_embeddedcache_memory_bytes", help, metrics.cached_bytes.clone());
-        metrics.cached(0);
         metrics
-    }
-
-    fn cached(&self, bytes: u64) {
-        self.cached_bytes.get_or_create(&[("cache", "chunks")]).set(bytes as i64);
     }
 }
 
-/// Every chunk of the schema's periods.
+/// Every chunk of the schema's periods. A cheap handle: clones share the memory.
+#[derive(Clone)]
 pub struct ChunkStore {
+    shared: Arc<Shared>,
+    /// Asked before the object store.
+    caches: Option<ChunkCaches>,
+}
+
+struct Shared {
     schema: Arc<Schema>,
     /// By the name in a period's `object_store`.
     stores: HashMap<String, Objects>,
@@ -118,7 +125,14 @@ impl ChunkStore {
             .map_err(|e| Error::internal(format!("chunk cache: {e}")))?;
         let cache = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
         let fetches = Semaphore::new(settings.parallel_fetches_max.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(ChunkStore { schema, stores, cache, fetches, metrics })
+        let shared = Arc::new(Shared { schema, stores, cache, fetches, metrics });
+        Ok(ChunkStore { shared, caches: None })
+    }
+
+    /// The same chunks, read from and kept in `caches` as well. What must know that a chunk is in the object store asks a
+    /// store without them.
+    pub fn cached_in(&self, caches: ChunkCaches) -> Self {
+        ChunkStore { shared: self.shared.clone(), caches: Some(caches) }
     }
 
     /// One store for every period, as most configurations have.
@@ -135,7 +149,8 @@ impl ChunkStore {
     /// The chunk's object key.
     pub fn key(&self, tenant: &TenantId, chunk: &ChunkRef) -> String {
         // A chunk from before the first period has no schema; the first one's is the best guess for a message.
-        let period = self.schema.period_at(chunk.from_ms).or(self.schema.periods().first());
+        let schema = &self.shared.schema;
+        let period = schema.period_at(chunk.from_ms).or(schema.periods().first());
         period.map(|p| chunk.key(tenant, p.schema)).unwrap_or_default()
     }
 
@@ -146,8 +161,11 @@ impl ChunkStore {
         if crc32c(&object) != chunk.checksum {
             return Err(Error::internal(format!("put {key}: the object is not the one that the reference names")));
         }
-        objects.put(&objects.chunk_name(&key), object).await?;
-        self.metrics.stored.inc();
+        objects.put(&objects.chunk_name(&key), object.clone()).await?;
+        self.shared.metrics.stored.inc();
+        if let Some(caches) = &self.caches {
+            caches.stored(&key, chunk, object);
+        }
         Ok(())
     }
 
@@ -158,16 +176,20 @@ impl ChunkStore {
         let key = chunk.key(tenant, period.schema);
         let mut fetched = false;
         let answer = self
+            .shared
             .cache
             .get_or_insert_async(&key, async {
                 fetched = true;
-                self.fetch(objects, &key, tenant, chunk).await
+                match self.cached_chunk(&key, tenant, chunk).await {
+                    Some(chunk) => Ok(Arc::new(chunk)),
+                    None => self.fetch(objects, &key, tenant, chunk).await,
+                }
             })
             .await;
         if fetched {
-            self.metrics.cached(self.cache.weight());
+            self.shared.metrics.cached_bytes.set(self.shared.cache.weight() as i64);
         } else {
-            self.metrics.cache_hits.inc();
+            self.shared.metrics.cache_hits.inc();
         }
         answer
     }
@@ -175,8 +197,8 @@ impl ChunkStore {
     /// The chunk if it is in memory: what [`ChunkStore::get`] answers without waiting.
     pub fn cached(&self, tenant: &TenantId, chunk: &ChunkRef) -> Option<Arc<Chunk>> {
         let (period, _) = self.home(chunk).ok()?;
-        let found = self.cache.get(&chunk.key(tenant, period.schema))?;
-        self.metrics.cache_hits.inc();
+        let found = self.shared.cache.get(&chunk.key(tenant, period.schema))?;
+        self.shared.metrics.cache_hits.inc();
         Some(found)
     }
 
@@ -185,38 +207,55 @@ impl ChunkStore {
         let (period, objects) = self.home(chunk)?;
         let key = chunk.key(tenant, period.schema);
         objects.delete(&objects.chunk_name(&key)).await?;
-        self.cache.remove(&key);
+        self.shared.cache.remove(&key);
         Ok(())
     }
 
     fn home(&self, chunk: &ChunkRef) -> Result<(&Period, &Objects)> {
-        let period = self.schema.period_at(chunk.from_ms);
+        let period = self.shared.schema.period_at(chunk.from_ms);
         let period = period.ok_or_else(|| Error::invalid(format!("no schema period holds {} ms", chunk.from_ms)))?;
-        let objects = self.stores.get(&period.object_store);
+        let objects = self.shared.stores.get(&period.object_store);
         Ok((period, objects.ok_or_else(|| Error::internal("a period without its object store"))?))
+    }
+
+    /// From a cache, if it is what `chunk` refers to. Whatever else a cache says is as if it said nothing.
+    async fn cached_chunk(&self, key: &str, tenant: &TenantId, chunk: &ChunkRef) -> Option<Chunk> {
+        let object = self.caches.as_ref()?.fetch(key, chunk).await?;
+        let opened = Chunk::open(object, tenant, chunk);
+        if opened.is_err() {
+            self.shared.metrics.cache_corrupt.inc();
+        }
+        opened.ok()
     }
 
     /// Fetches and verifies. A chunk that does not verify is fetched once more, which tells a damaged transfer from a
     /// damaged object.
     async fn fetch(&self, objects: &Objects, key: &str, tenant: &TenantId, chunk: &ChunkRef) -> Result<Arc<Chunk>> {
-        let _turn = self.fetches.acquire().await.map_err(|e| Error::internal(e.to_string()))?;
+        let _turn = self.shared.fetches.acquire().await.map_err(|e| Error::internal(e.to_string()))?;
         let name = objects.chunk_name(key);
-        let mut opened = self.fetch_once(objects, &name, tenant, chunk).await;
+        let mut opened = self.fetch_once(objects, &name, (key, tenant, chunk)).await;
         if opened.as_ref().is_err_and(|e| e.kind == Kind::Corrupt) {
-            opened = self.fetch_once(objects, &name, tenant, chunk).await;
+            opened = self.fetch_once(objects, &name, (key, tenant, chunk)).await;
         }
         if opened.as_ref().is_err_and(|e| e.kind == Kind::Corrupt) {
-            self.metrics.corrupt.inc();
+            self.shared.metrics.corrupt.inc();
         }
         opened.map(Arc::new).map_err(|e| e.context(format!("chunk {key}")))
     }
 
-    async fn fetch_once(&self, objects: &Objects, name: &str, tenant: &TenantId, chunk: &ChunkRef) -> Result<Chunk> {
+    async fn fetch_once(
+        &self,
+        objects: &Objects,
+        name: &str,
+        (key, tenant, chunk): (&str, &TenantId, &ChunkRef),
+    ) -> Result<Chunk> {
         let object = objects.get_at_most(name, OBJECT_BYTES_MAX as u64).await?;
-        let bytes = object.len() as u64;
-        let opened = Chunk::open(object, tenant, chunk)?;
-        self.metrics.fetched.inc();
-        self.metrics.fetched_bytes.inc_by(bytes);
+        let opened = Chunk::open(object.clone(), tenant, chunk)?;
+        self.shared.metrics.fetched.inc();
+        self.shared.metrics.fetched_bytes.inc_by(object.len() as u64);
+        if let Some(caches) = &self.caches {
+            caches.fetched(key, chunk, object);
+        }
         Ok(opened)
     }
 }

@@ -1,5 +1,6 @@
 //! Chunks and index on the object store: put, fetch, cache, ship, look up, check and rebuild. It must not know LogQL or any role.
 
+pub mod chunk_caches;
 pub mod chunks;
 pub mod index;
 pub mod maintenance;

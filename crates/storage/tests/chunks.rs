@@ -1,14 +1,19 @@
 //! The chunk store over a bucket that Loki wrote, and over one that fails.
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use cache::Cache;
 use format::chunk::{ChunkParts, encode, seal};
 use format::key::parse_key;
 use format::schema::{Period, Schema, SchemaVersion};
 use format::{ChunkRef, Codec};
 use model::{BlockBuilder, Kind, Labels, Layout, SymbolsBuilder, TenantId};
+use runtime::clock::ManualClock;
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use storage::chunk_caches::ChunkCaches;
 use storage::chunks::{ChunkMetrics, ChunkStore, ChunkStoreSettings};
 use storage::objects::Objects;
 use storage::testing::{Faults, Faulty};
@@ -155,4 +160,117 @@ async fn the_cache_keeps_to_its_bytes() {
     store.get(&tenant, &chunk).await.unwrap();
     store.get(&tenant, &chunk).await.unwrap();
     assert_eq!(handle.unwrap().calls(), 3, "a chunk larger than the cache is fetched each time");
+}
+
+/// A cache that keeps everything.
+#[derive(Default)]
+struct Kept(Mutex<HashMap<String, Bytes>>);
+
+#[async_trait]
+impl Cache for Kept {
+    async fn fetch(&self, keys: &[String]) -> Vec<Option<Bytes>> {
+        keys.iter().map(|key| self.0.lock().unwrap().get(key).cloned()).collect()
+    }
+    fn store(&self, entries: Vec<(String, Bytes)>) {
+        self.0.lock().unwrap().extend(entries);
+    }
+}
+
+impl Kept {
+    fn take(&self) -> Vec<(String, Bytes)> {
+        self.0.lock().unwrap().drain().collect()
+    }
+}
+
+/// Two caches for chunks, the second for those older than `handoff`, at `age` after the chunk's line.
+fn caches(age: Duration, handoff: Duration, skip_older_than: Duration) -> (ChunkCaches, Arc<Kept>, Arc<Kept>) {
+    let (first, second) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
+    let caches = ChunkCaches {
+        first: Some(first.clone()),
+        second: Some(second.clone()),
+        handoff,
+        skip_writeback_older_than: skip_older_than,
+        clock: ManualClock::at(1_740_000_000_001_000_000 + age.as_nanos() as i64),
+    };
+    (caches, first, second)
+}
+
+#[tokio::test]
+async fn a_chunk_is_kept_in_the_cache_of_its_age() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let none = Duration::ZERO;
+    // Age, handoff, skip; in which cache a flush puts it, and in which a query's fetch.
+    for (age, handoff, skip, flushed, fetched) in [
+        (HOUR, none, none, (1, 0), (1, 0)),
+        (HOUR, 2 * HOUR, none, (1, 0), (1, 0)),
+        (3 * HOUR, 2 * HOUR, none, (0, 1), (0, 1)),
+        (3 * HOUR, 2 * HOUR, HOUR, (0, 1), (0, 0)),
+        (HOUR, none, 2 * HOUR, (1, 0), (1, 0)),
+        (3 * HOUR, none, 2 * HOUR, (1, 0), (0, 0)),
+    ] {
+        let case = format!("{age:?} {handoff:?} {skip:?}");
+        let (tenant, chunk, object) = one_line();
+        let bucket = store(Objects::memory());
+        let (caches, first, second) = caches(age, handoff, skip);
+        let cached = bucket.cached_in(caches.clone());
+        cached.put(&tenant, &chunk, object.clone()).await.unwrap();
+        let (in_first, in_second) = (first.take(), second.take());
+        assert_eq!((in_first.len(), in_second.len()), flushed, "{case}");
+        assert_eq!(
+            in_first.into_iter().chain(in_second).next().unwrap(),
+            (cached.key(&tenant, &chunk), object),
+            "{case}"
+        );
+        cached.get(&tenant, &chunk).await.unwrap();
+        assert_eq!((first.take().len(), second.take().len()), fetched, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_comes_from_a_cache_if_it_is_the_right_one() {
+    let hour = Duration::from_secs(3600);
+    for (age, handoff, in_first) in [(hour, Duration::ZERO, true), (hour, 2 * hour, true), (3 * hour, 2 * hour, false)]
+    {
+        let (tenant, chunk, object) = one_line();
+        let (caches, first, second) = caches(age, handoff, Duration::ZERO);
+        let near = if in_first { &first } else { &second };
+        // The bucket is empty, so that only the cache can have it.
+        let cached = store(Objects::memory()).cached_in(caches.clone());
+        let key = cached.key(&tenant, &chunk);
+        assert!(key.starts_with("t1/"), "a key holds its tenant");
+        for poison in [&b""[..], b"junk", &object[1..], &object[..object.len() - 1]] {
+            near.store(vec![(key.clone(), Bytes::copy_from_slice(poison))]);
+            let error = cached.get(&tenant, &chunk).await.map(|_| ()).unwrap_err();
+            assert_eq!(error.kind, Kind::NotFound, "{error}");
+        }
+        near.store(vec![(key.clone(), object.clone())]);
+        assert_eq!(cached.get(&tenant, &chunk).await.unwrap().object_bytes(), object.len());
+
+        let bucket = store(Objects::memory());
+        bucket.put(&tenant, &chunk, object.clone()).await.unwrap();
+        let cached = bucket.cached_in(caches);
+        near.store(vec![(key.clone(), Bytes::from_static(b"junk"))]);
+        cached.get(&tenant, &chunk).await.unwrap();
+        assert_eq!(near.take(), [(key, object)], "the right one takes the place of the wrong one");
+    }
+}
+
+#[tokio::test]
+async fn around_the_handoff_both_caches_are_asked() {
+    let hour = Duration::from_secs(3600);
+    for (age, asked) in [(19 * hour, (true, false)), (21 * hour, (true, true)), (23 * hour, (false, true))] {
+        for in_first in [true, false] {
+            let (tenant, chunk, object) = one_line();
+            let (caches, first, second) = caches(age, 20 * hour, Duration::ZERO);
+            let cached = store(Objects::memory()).cached_in(caches);
+            let entry = vec![(cached.key(&tenant, &chunk), object)];
+            if in_first {
+                first.store(entry)
+            } else {
+                second.store(entry)
+            }
+            let found = cached.get(&tenant, &chunk).await.is_ok();
+            assert_eq!(found, if in_first { asked.0 } else { asked.1 }, "{age:?} {in_first}");
+        }
+    }
 }

@@ -136,6 +136,7 @@ async fn fields(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Fi
         limit: lines,
         direction: Direction::Backward,
         partial_series: false,
+        no_cache: params.no_cache(),
         part: None,
     };
     api.refuse_blocked(tenants, params, &request.query)?;

@@ -46,6 +46,7 @@ async fn answer(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<Val
         limit: params.limit()?,
         direction: params.direction()?,
         partial_series: false,
+        no_cache: false,
         part: None,
     };
     let expr = logql::parse::parse(&request.query)?;

@@ -152,6 +152,7 @@ impl Export {
             limit,
             direction: self.direction,
             partial_series: false,
+            no_cache: false,
             part: None,
         }
     }

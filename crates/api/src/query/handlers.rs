@@ -61,6 +61,7 @@ impl ReadApi {
             limit: params.limit()?,
             direction: params.direction()?,
             partial_series: params.is_drilldown(),
+            no_cache: params.no_cache(),
             part: None,
         };
         let response = self.ask(tenants, params, request).await?;

@@ -61,6 +61,7 @@ async fn run(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<QueryR
         limit: params.limit()?,
         direction: params.direction()?,
         partial_series: false,
+        no_cache: params.no_cache(),
         part: None,
     };
     if let Ok(logql::ast::Expr::Metric(_)) = logql::parse::parse(&request.query) {

@@ -136,6 +136,15 @@ impl Params {
         flags
     }
 
+    /// Whether the client wants no answer that was kept: `Cache-Control: no-cache`, or `no-store`.
+    pub fn no_cache(&self) -> bool {
+        let said = self.headers.get_all(header::CACHE_CONTROL).into_iter().filter_map(|v| v.to_str().ok());
+        said.flat_map(|v| v.split(',')).any(|directive| {
+            let directive = directive.trim();
+            directive.eq_ignore_ascii_case("no-cache") || directive.eq_ignore_ascii_case("no-store")
+        })
+    }
+
     /// Whether Logs Drilldown asks: it takes a partial answer where others get an error.
     pub fn is_drilldown(&self) -> bool {
         self.headers.get("X-Query-Tags").and_then(|v| v.to_str().ok()).is_some_and(|tags| {
@@ -203,6 +212,24 @@ mod tests {
         let refused = decode_form("query=a;limit=1", "query").unwrap_err();
         assert_eq!(refused.message, "invalid semicolon separator in query");
         assert_eq!(decode_form("query=a%3Bb", "query").unwrap()[0].1, "a;b");
+    }
+
+    #[test]
+    fn clients_say_that_they_want_no_kept_answer() {
+        for (values, expected) in [
+            (vec!["no-cache"], true),
+            (vec!["max-age=0, No-Store"], true),
+            (vec!["max-age=0", "no-cache"], true),
+            (vec!["max-age=0"], false),
+            (vec![], false),
+        ] {
+            let values = values.iter().map(|v| (header::CACHE_CONTROL, v.parse::<axum::http::HeaderValue>().unwrap()));
+            let mut headers = HeaderMap::new();
+            for (name, value) in values {
+                headers.append(name, value);
+            }
+            assert_eq!(Params { pairs: vec![], headers }.no_cache(), expected);
+        }
     }
 
     #[test]

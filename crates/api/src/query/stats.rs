@@ -2,9 +2,9 @@
 //! its fixed type; counters are integers, only the members named `...Time` of seconds are fractions.
 
 use super::json::Json;
-use rpc::queries::QueryStats;
+use rpc::queries::{CacheUse, QueryStats};
 
-/// The caches that Loki reports; this process answers without them, so all counters are zero.
+/// The caches that Loki reports. What is not counted for each query is zero.
 const CACHES: [&str; 8] =
     ["chunk", "index", "result", "statsResult", "volumeResult", "seriesResult", "labelResult", "instantMetricResult"];
 
@@ -45,13 +45,30 @@ pub fn write_stats(json: &mut Json, s: &QueryStats) {
     write_store(json, &QueryStats::default(), s.ingester_bytes, s.ingester_lines);
     json.raw("},\"cache\":");
     json.list('{', '}', CACHES, |json, name| {
-        json.raw(&format!(
-            "\"{name}\":{{\"entriesFound\":0,\"entriesRequested\":0,\"entriesStored\":0,\"bytesReceived\":0,\"bytesSent\":0,\"requests\":0,\"downloadTime\":0,\"queryLengthServed\":0}}"
-        ));
+        let usage = match name {
+            "result" => s.results,
+            "instantMetricResult" => s.instant_results,
+            _ => CacheUse::default(),
+        };
+        write_cache(json, name, &usage);
     });
     json.raw(&format!(
         ",\"index\":{{\"totalChunks\":{},\"postFilterChunks\":{},\"shardsDuration\":0,\"usedBloomFilters\":false}}}}",
         s.chunks_referenced, s.chunks_referenced
+    ));
+}
+
+fn write_cache(json: &mut Json, name: &str, s: &CacheUse) {
+    json.raw(&format!(
+        "\"{name}\":{{\"entriesFound\":{},\"entriesRequested\":{},\"entriesStored\":{},\"bytesReceived\":{},\"bytesSent\":{},\"requests\":{},\"downloadTime\":{},\"queryLengthServed\":{}}}",
+        s.entries_found,
+        s.entries_requested,
+        s.entries_stored,
+        s.bytes_received,
+        s.bytes_sent,
+        s.requests,
+        s.download_time.as_nanos(),
+        s.length_served.as_nanos(),
     ));
 }
 

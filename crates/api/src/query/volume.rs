@@ -105,6 +105,7 @@ fn volume_request(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<V
         limit: params.limit()?.min(most_series(&limits)),
         target_labels,
         by_label_name,
+        no_cache: params.no_cache(),
     })
 }
 

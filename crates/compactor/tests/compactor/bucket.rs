@@ -213,6 +213,6 @@ pub fn bare(lines: &Lines) -> BTreeMap<&(String, String), BTreeSet<(i64, &str)>>
 }
 
 fn chunk_store(schema: &Arc<Schema>, stores: &HashMap<String, Objects>) -> ChunkStore {
-    let metrics = ChunkMetrics::register(&mut Registry::default());
+    let metrics = ChunkMetrics::default();
     ChunkStore::new(schema.clone(), stores.clone(), &ChunkStoreSettings::default(), metrics).unwrap()
 }

@@ -10,4 +10,4 @@ mod split;
 
 pub use logs::{keeps_labels, merge_logs};
 pub use shard::{Piece, SHARDS_MAX, Sharded, shard};
-pub use split::{PARTS_MAX, join, split};
+pub use split::{PARTS_MAX, clip, join, split, steps};

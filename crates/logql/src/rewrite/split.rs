@@ -48,14 +48,10 @@ fn by_range(params: &Params, interval: i128) -> Vec<Params> {
 
 /// Runs of steps that lie between the same two multiples of the interval. No step is in two parts.
 fn by_steps(params: &Params, interval: i128) -> Vec<Params> {
-    let Time::Range { start_ns, end_ns, step_ns } = params.time else { return vec![] };
-    let limits = EngineLimits::default();
+    let Time::Range { step_ns, .. } = params.time else { return vec![] };
     // What is refused is refused as a whole.
-    let Ok(grid) = crate::engine::grid(start_ns, end_ns, step_ns, params.align_to_step, &limits) else {
-        return vec![params.clone()];
-    };
-    let (first, last) = (i128::from(grid.time_ns(0)), i128::from(grid.time_ns(grid.steps - 1)));
-    let step = i128::from(step_ns);
+    let Some((first, last)) = steps(params) else { return vec![params.clone()] };
+    let (first, last, step) = (i128::from(first), i128::from(last), i128::from(step_ns));
     let mut parts = vec![];
     let mut from = first;
     while from <= last {
@@ -66,6 +62,23 @@ fn by_steps(params: &Params, interval: i128) -> Vec<Params> {
         from = through + step;
     }
     parts
+}
+
+/// The first and the last time at which a metric query over a range answers; none where it is refused.
+pub fn steps(params: &Params) -> Option<(i64, i64)> {
+    let Time::Range { start_ns, end_ns, step_ns } = params.time else { return None };
+    let limits = EngineLimits::default();
+    let grid = crate::engine::grid(start_ns, end_ns, step_ns, params.align_to_step, &limits).ok()?;
+    Some((grid.time_ns(0), grid.time_ns(grid.steps.checked_sub(1)?)))
+}
+
+/// What a metric query over the shorter range from `first_ns` to `last_ns` would have answered.
+pub fn clip(series: Vec<Series>, first_ns: i64, last_ns: i64) -> Vec<Series> {
+    let inside = |Series { labels, mut points }: Series| {
+        points.retain(|(time_ns, _)| (first_ns..=last_ns).contains(time_ns));
+        (!points.is_empty()).then_some(Series { labels, points })
+    };
+    series.into_iter().filter_map(inside).collect()
 }
 
 /// The answers of the parts as one: all of a metric query's, and of a log query's as many as its limit needs, in the order

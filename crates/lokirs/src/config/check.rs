@@ -20,6 +20,7 @@ pub fn check(settings: &Settings) -> Result<(), String> {
     retention(settings, &mut faults);
     process(settings, &mut faults);
     access(settings, &mut faults);
+    caches(settings, &mut faults);
     match faults.as_slice() {
         [] => Ok(()),
         [fault] => Err(fault.clone()),
@@ -153,5 +154,31 @@ fn access(settings: &Settings, faults: &mut Vec<String>) {
     }
     if !server.auth_file.is_empty() && settings.auth_enabled == Some(false) {
         faults.push("server.auth_file: credentials belong to tenants, so auth_enabled must be true".into());
+    }
+}
+
+/// Caches that contradict themselves.
+fn caches(settings: &Settings, faults: &mut Vec<String>) {
+    let (chunks, range) = (&settings.chunk_store_config, &settings.query_range);
+    let results = [
+        ("results_cache", &range.results_cache),
+        ("index_stats_results_cache", &range.index_stats_results_cache),
+        ("volume_results_cache", &range.volume_results_cache),
+        ("series_results_cache", &range.series_results_cache),
+        ("label_results_cache", &range.label_results_cache),
+        ("instant_metric_results_cache", &range.instant_metric_results_cache),
+    ];
+    let of_chunks = [
+        ("chunk_store_config.chunk_cache_config".to_string(), &chunks.chunk_cache_config),
+        ("chunk_store_config.chunk_cache_config_l2".to_string(), &chunks.chunk_cache_config_l2),
+    ];
+    let of_results = results.map(|(block, own)| (format!("query_range.{block}.cache"), &own.cache));
+    for (block, cache) in of_chunks.into_iter().chain(of_results) {
+        faults.extend(cache.faults().into_iter().map(|fault| format!("{block}: {fault}")));
+    }
+    for (block, own) in results.iter().filter(|(_, own)| !matches!(own.compression.as_str(), "" | "snappy")) {
+        let compression = &own.compression;
+        faults
+            .push(format!("query_range.{block}.compression: unsupported compression type {compression:?}: use snappy"));
     }
 }

@@ -117,20 +117,35 @@ settings! {
     /// `query_range`.
     pub struct QueryRange {
         pub align_queries_with_step: bool = false,
+        /// Whether answers of queries over a range are kept: of metric queries all that is older than
+        /// `max_cache_freshness_per_query`, of log queries that they found nothing.
         pub cache_results: bool = false,
+        /// Where they are kept, and all others that have no cache of their own. Without any it is one in memory.
         pub results_cache: ResultsCache = ResultsCache::default(),
         pub max_retries: usize = 5,
         pub parallelise_shardable_queries: bool = true,
         pub shard_aggregations: Vec<String> = vec![],
+        /// Whether answers of `index/stats` are kept, and what the frontend itself asks to shard queries.
         pub cache_index_stats_results: bool = true,
+        pub index_stats_results_cache: ResultsCache = ResultsCache::default(),
+        /// Whether answers of `index/volume` are kept.
         pub cache_volume_results: bool = true,
+        pub volume_results_cache: ResultsCache = ResultsCache::default(),
+        /// Whether answers of `series` are kept, by intervals of `split_metadata_queries_by_interval`.
         pub cache_series_results: bool = true,
+        pub series_results_cache: ResultsCache = ResultsCache::default(),
+        /// Whether names and values of labels are kept, in the same way.
         pub cache_label_results: bool = true,
+        pub label_results_cache: ResultsCache = ResultsCache::default(),
+        /// Whether answers of metric queries at one moment are kept.
         pub cache_instant_metric_results: bool = false,
+        pub instant_metric_results_cache: ResultsCache = ResultsCache::default(),
     }
 
     pub struct ResultsCache {
-        pub cache: super::storage::Cache = super::storage::Cache::default(),
+        pub cache: cache::Settings = cache::Settings::default(),
+        /// `snappy`, or nothing.
+        pub compression: String = String::new(),
     }
 
     /// `query_scheduler`.

@@ -190,12 +190,7 @@ impl GrpcClient {
         if !self.tls_enabled {
             return Ok(None);
         }
-        let identity = match (path(&self.tls_cert_path), path(&self.tls_key_path)) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            _ => return Err("tls_cert_path and tls_key_path are only of use together".into()),
-        };
-        let ca_file = path(&self.tls_ca_path);
-        Ok(Some(tls::ClientTls { ca_file, identity, insecure_skip_verify: self.tls_insecure_skip_verify }))
+        let (ca, cert, key) = (&self.tls_ca_path, &self.tls_cert_path, &self.tls_key_path);
+        tls::ClientTls::of_paths(ca, cert, key, self.tls_insecure_skip_verify).map(Some)
     }
 }

@@ -185,19 +185,16 @@ settings! {
         pub tags: std::collections::BTreeMap<String, String> = Default::default(),
     }
 
-    /// `chunk_store_config`.
+    /// `chunk_store_config`: chunks of logs kept where they are read faster than from the object store.
     pub struct ChunkStoreConfig {
-        pub chunk_cache_config: Cache = Cache::default(),
-    }
-
-    /// A cache: the one in the process's memory has a meaning here.
-    pub struct Cache {
-        pub embedded_cache: EmbeddedCache = EmbeddedCache::default(),
-    }
-
-    pub struct EmbeddedCache {
-        pub enabled: bool = false,
-        pub max_size_mb: u64 = 100,
-        pub ttl: Duration = HOUR,
+        /// Of its `embedded_cache`, `max_size_mb` is the memory for opened chunks; chunks never change, so that they need
+        /// no `ttl`, and `max_size_items` says nothing of them.
+        pub chunk_cache_config: cache::Settings = cache::Settings::default(),
+        /// For chunks older than `l2_chunk_cache_handoff`.
+        pub chunk_cache_config_l2: cache::Settings = cache::Settings::default(),
+        /// The age at which chunks change over to the second cache; 0: it is not used.
+        pub l2_chunk_cache_handoff: Duration = Duration::ZERO,
+        /// Chunks older than this that a query has fetched are not stored in a cache; 0: all are.
+        pub skip_query_writeback_cache_older_than: Duration = Duration::ZERO,
     }
 }

@@ -102,7 +102,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn secrets_do_not_come_out() {
-    let yaml = "storage_config:\n  aws:\n    s3: s3://AKIA:hunter%2F2@minio.local:9000/logs\n    secret_access_key: null\n\
+    let yaml = "chunk_store_config: {chunk_cache_config: {redis: {endpoint: r, password: hunter2}}}\nstorage_config:\n  aws:\n    s3: s3://AKIA:hunter%2F2@minio.local:9000/logs\n    secret_access_key: null\n\
                 common: {ring: {kvstore: {store: inmemory}}}\nruler: {alertmanager_client: {basic_auth_password: hunter2}}\n";
     let settings = load_text(yaml, &[], &[]).unwrap().settings;
     let aws = &settings.storage_config.aws;
@@ -112,6 +112,28 @@ fn secrets_do_not_come_out() {
     for shown in [settings.write().print(), format!("{settings:?}")] {
         assert!(!shown.contains("hunter") && shown.contains("********"), "{shown}");
     }
+}
+
+#[test]
+fn flags_reach_every_cache() {
+    let flags = [
+        "-store.chunks-cache.memcached.addresses=dns+a:1,b",
+        "-store.chunks-cache-l2.redis.endpoint=c:2",
+        "-frontend.memcached.hostname=d",
+        "-frontend.label-results-cache.embedded-cache.enabled",
+        "-frontend.volume-results-cache.compression=snappy",
+        "-store.chunks-cache-l2.handoff=4d",
+    ];
+    let settings = load_text("", &flags, &[]).unwrap().settings;
+    let (chunks, range) = (&settings.chunk_store_config, &settings.query_range);
+    assert_eq!(chunks.chunk_cache_config.memcached_client.addresses, ["dns+a:1", "b"]);
+    assert_eq!(chunks.chunk_cache_config_l2.redis.endpoint, ["c:2"]);
+    assert_eq!(chunks.l2_chunk_cache_handoff, Duration::from_secs(4 * 86_400));
+    assert_eq!(range.results_cache.cache.memcached_client.host, "d");
+    assert!(
+        range.label_results_cache.cache.embedded_cache.enabled && !range.results_cache.cache.embedded_cache.enabled
+    );
+    assert_eq!(range.volume_results_cache.compression, "snappy");
 }
 
 #[test]
@@ -136,6 +158,15 @@ fn what_cannot_work_is_refused() {
         ("ingester_client: {grpc_client_config: {tls_enabled: true, tls_key_path: x}}\n", "only of use together"),
         ("auth_enabled: false\nserver: {auth_file: x}\n", "auth_enabled must be true"),
         ("limits_config: {retention_period: 1h}\n", "retention period must be >= 24h"),
+        (
+            "chunk_store_config: {chunk_cache_config: {memcached_client: {host: a}, redis: {endpoint: b}}}\n",
+            "chunk_store_config.chunk_cache_config: use of multiple cache storage systems is not supported",
+        ),
+        (
+            "query_range: {label_results_cache: {cache: {redis: {endpoint: 'a:b'}}}}\n",
+            "label_results_cache.cache: redis",
+        ),
+        ("query_range: {results_cache: {compression: gzip}}\n", "unsupported compression type \"gzip\""),
         ("a: [", "failed parsing config"),
         ("x: ${NOPE\n", "missing closing brace"),
         ("schema_config: {configs: [{from: 2020-01-01, store: tsdb, schema: v13, object_store: tape}]}\n", "tape"),

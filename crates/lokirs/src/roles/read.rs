@@ -1,6 +1,7 @@
 //! The read path of a process: the querier behind the query API, and the limits that a tenant may read.
 
 use super::queue::{self, Peers};
+use super::results::AnswerCaches;
 use super::ring::IngesterRing;
 use super::stores::Stores;
 use crate::admin::VERSION;
@@ -13,6 +14,7 @@ use frontend::limit::Limit;
 use frontend::queue::Queue;
 use frontend::remote::Remote;
 use frontend::shard::Shard;
+use frontend::single::Single;
 use frontend::split::Split;
 use querier::querier::Querier;
 use querier::settings::Settings;
@@ -38,9 +40,11 @@ pub struct Read {
 
 /// A querier: it answers requests of this process itself, split as a frontend splits them, and those that frontends of
 /// other processes have a place for.
-pub fn querier(base: &Base, stores: &Stores, read: Read, parts: &mut Parts) {
+pub fn querier(base: &Base, stores: &Stores, read: Read, parts: &mut Parts) -> Result<(), String> {
     let Read { index, ring, deletes, queue } = read;
-    let stored = querier::source::Stores { ingesters: ring.clone(), index, chunks: stores.chunks.clone(), deletes };
+    let hidden = deletes.clone();
+    let stored =
+        querier::source::Stores { ingesters: ring.clone(), index, chunks: stores.cached_chunks.clone(), deletes };
     let own = &base.settings.querier;
     let settings = Settings {
         max_concurrent: own.max_concurrent,
@@ -58,22 +62,34 @@ pub fn querier(base: &Base, stores: &Stores, read: Read, parts: &mut Parts) {
         duration_max: own.tail_max_duration,
     });
     queue::offer(base, querier.clone(), tailer.clone(), queue, parts);
-    serve(base, "querier", querier, tailer, parts);
+    serve(base, "querier", (querier, hidden), tailer, parts)?;
     base.services.add("querier").running();
+    Ok(())
 }
 
 /// A query-frontend in a process without a querier: every part of a query waits for a place at one.
-pub fn query_frontend(base: &Base, queue: Arc<Queue>, parts: &mut Parts) {
+pub fn query_frontend(
+    base: &Base,
+    queue: Arc<Queue>,
+    deletes: Option<Arc<dyn Deletes>>,
+    parts: &mut Parts,
+) -> Result<(), String> {
     let peers = Peers::new(base, queue);
     let remote = Remote::new(peers.clone(), base.settings.query_range.max_retries, &base.metrics);
-    serve(base, "frontend", Arc::new(remote), peers, parts);
+    serve(base, "frontend", (Arc::new(remote), deletes), peers, parts)
 }
 
-/// The query API over whoever answers.
-fn serve(base: &Base, component: &'static str, queries: Arc<dyn Queries>, tails: Arc<dyn Tails>, parts: &mut Parts) {
+/// The query API over whoever answers, and what is to be hidden from answers.
+fn serve(
+    base: &Base,
+    component: &'static str,
+    (queries, deletes): (Arc<dyn Queries>, Option<Arc<dyn Deletes>>),
+    tails: Arc<dyn Tails>,
+    parts: &mut Parts,
+) -> Result<(), String> {
     let own = &base.settings.frontend;
     let metrics = QueryMetrics::new(&base.metrics);
-    let stages = stages(base, queries);
+    let stages = stages(base, queries, AnswerCaches::open(base, deletes)?);
     let logged = QueryLog::new(component, stages, own.log_queries_longer_than, base.clock.clone(), metrics);
     let api = ReadApi {
         queries: Arc::new(logged),
@@ -90,6 +106,7 @@ fn serve(base: &Base, component: &'static str, queries: Arc<dyn Queries>, tails:
     };
     parts.http = std::mem::take(&mut parts.http).merge(api::query::router(api)).merge(api::limits::router(limits));
     serve_tails(base, tails, parts);
+    Ok(())
 }
 
 fn serve_tails(base: &Base, tails: Arc<dyn Tails>, parts: &mut Parts) {
@@ -105,10 +122,14 @@ fn serve_tails(base: &Base, tails: Arc<dyn Tails>, parts: &mut Parts) {
     parts.on_stop("live tails", async move { drop(tasks.stop(TAILS_STOP_WITHIN).await) });
 }
 
-/// The stages before a query is run: what is refused, parts by time, parts by streams.
-fn stages(base: &Base, last: Arc<dyn Queries>) -> Arc<dyn Queries> {
+/// The stages before a query is run: what is refused, parts by time, what others ask or have asked, parts by streams.
+fn stages(base: &Base, last: Arc<dyn Queries>, caches: AnswerCaches) -> Arc<dyn Queries> {
     let (limits, budget, clock) = (base.limits.clone(), base.memory.clone(), base.clock.clone());
-    let shard = Shard { next: last, limits: limits.clone(), budget: budget.clone(), clock: clock.clone() };
-    let split = Split { next: Arc::new(shard), limits: limits.clone(), budget, clock };
+    let shard = |next| -> Arc<dyn Queries> {
+        Arc::new(Shard { next, limits: limits.clone(), budget: budget.clone(), clock: clock.clone() })
+    };
+    let results = caches.around(base, last, shard);
+    let single = Single::new(results, limits.clone(), clock.clone(), &base.metrics);
+    let split = Split { next: Arc::new(single), limits: limits.clone(), budget, clock };
     Arc::new(Limit { next: Arc::new(split), limits })
 }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::chunk_caches::ChunkCaches;
 use storage::chunks::{ChunkMetrics, ChunkStore, ChunkStoreSettings};
 use storage::index::{IndexMetrics, IndexReader, IndexSettings, IndexShipper, Places, Uploader};
 use storage::objects::{
@@ -27,12 +28,16 @@ pub const RESYNC_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Stores {
     pub schema: Arc<Schema>,
     pub places: Places,
+    /// Chunks as the object store has them: for those who change it.
     pub chunks: Arc<ChunkStore>,
+    /// The same behind the configured caches, if there are any: for those who write and read logs.
+    pub cached_chunks: Arc<ChunkStore>,
     index_metrics: IndexMetrics,
 }
 
 impl Stores {
-    pub fn open(base: &Base) -> Result<Stores, String> {
+    /// `uses_caches`: a role of the process writes or reads logs.
+    pub fn open(base: &Base, uses_caches: bool) -> Result<Stores, String> {
         let settings = &base.settings;
         let metrics = base.metrics.with_registry(ObjectMetrics::register);
         let (schema, objects) = opened(settings, Some(&metrics))?;
@@ -44,12 +49,18 @@ impl Stores {
         if cache.enabled {
             chunk_settings.cache_bytes = cache.max_size_mb << 20;
         }
-        let chunk_metrics = base.metrics.with_registry(ChunkMetrics::register);
+        let in_memory = base.caches.metrics.embedded_bytes("chunks");
+        let chunk_metrics = base.metrics.with_registry(|registry| ChunkMetrics::register(registry, in_memory));
         let chunks =
             ChunkStore::new(schema.clone(), objects.clone(), &chunk_settings, chunk_metrics).map_err(|e| e.message)?;
+        let cached_chunks = match if uses_caches { chunk_caches(base)? } else { None } {
+            Some(caches) => chunks.cached_in(caches),
+            None => chunks.clone(),
+        };
         let places = Places::new(schema.clone(), objects).map_err(|e| e.message)?;
         let index_metrics = base.metrics.with_registry(IndexMetrics::register);
-        Ok(Stores { schema, places, chunks: Arc::new(chunks), index_metrics })
+        let (chunks, cached_chunks) = (Arc::new(chunks), Arc::new(cached_chunks));
+        Ok(Stores { schema, places, chunks, cached_chunks, index_metrics })
     }
 
     pub fn reader(&self, base: &Base) -> Result<Arc<IndexReader>, String> {
@@ -74,6 +85,30 @@ impl Stores {
     pub fn layout(&self) -> Layout {
         self.schema.periods().last().map_or(Layout::Metadata, |p| p.schema.chunk_layout())
     }
+}
+
+/// What stands between the memory for chunks and the object store.
+fn chunk_caches(base: &Base) -> Result<Option<ChunkCaches>, String> {
+    let own = &base.settings.chunk_store_config;
+    // The cache in memory holds opened chunks: the chunk store's own.
+    let mut first = own.chunk_cache_config.clone();
+    first.embedded_cache.enabled = false;
+    let block = |name: &str, fault: String| format!("chunk_store_config.{name}: {fault}");
+    let first = cache::build("chunks", &first, &base.caches).map_err(|e| block("chunk_cache_config", e))?;
+    let mut second = None;
+    if !own.l2_chunk_cache_handoff.is_zero() {
+        let built = cache::build("chunksl2", &own.chunk_cache_config_l2, &base.caches);
+        second = built.map_err(|e| block("chunk_cache_config_l2", e))?;
+    } else if own.chunk_cache_config_l2.is_set() {
+        tracing::warn!("chunk_store_config.chunk_cache_config_l2 is not used: l2_chunk_cache_handoff is 0");
+    }
+    Ok((first.is_some() || second.is_some()).then(|| ChunkCaches {
+        first,
+        second,
+        handoff: own.l2_chunk_cache_handoff,
+        skip_writeback_older_than: own.skip_query_writeback_cache_older_than,
+        clock: base.clock.clone(),
+    }))
 }
 
 /// The periods and their buckets, without anything that a role needs.

@@ -59,7 +59,7 @@ pub async fn ingester(
         budget: base.memory.clone(),
         limits: base.limits.clone(),
         stream_share: Arc::new(share),
-        sink: Arc::new(StoredChunks { chunks: stores.chunks.clone(), shipper: stores.shipper(base)?, reader }),
+        sink: Arc::new(StoredChunks { chunks: stores.cached_chunks.clone(), shipper: stores.shipper(base)?, reader }),
         disk: if base.settings.ingester.wal.enabled { Arc::new(FileSystem) } else { Arc::new(Nowhere) },
         metrics: base.metrics.with_registry(ingester::metrics::Metrics::new),
     });

@@ -96,6 +96,7 @@ impl Tailer {
             limit: request.limit,
             direction,
             partial_series: false,
+            no_cache: false,
             part: None,
         }
     }

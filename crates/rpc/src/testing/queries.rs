@@ -87,6 +87,7 @@ fn exchanges() -> Vec<(Call, Reply)> {
         limit: u32::MAX,
         direction,
         partial_series,
+        no_cache: false,
         part: partial_series.then_some(crate::queries::Part { shard: Some(Shard { index: 1, of: 2 }) }),
     };
     let over = QueryTime::Range { start_ns: -1, end_ns: i64::MAX, step_ns: 5, interval_ns: 7 };
@@ -114,6 +115,7 @@ fn exchanges() -> Vec<(Call, Reply)> {
         limit: 3,
         target_labels: vec!["a".into(), "b".into()],
         by_label_name: true,
+        no_cache: false,
     };
     let of_patterns = PatternsQuery { matchers: matchers.clone(), range, step: Duration::from_secs(9) };
     all.extend([
@@ -190,6 +192,7 @@ fn stats() -> QueryStats {
         ingester_blocks: 20,
         ingester_bytes: 21,
         ingester_lines: u64::MAX,
+        ..QueryStats::default()
     }
 }
 

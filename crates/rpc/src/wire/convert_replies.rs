@@ -292,5 +292,6 @@ fn stats_of_wire(stats: proto::QueryStats) -> QueryStats {
         ingester_blocks: stats.ingester_blocks,
         ingester_bytes: stats.ingester_bytes,
         ingester_lines: stats.ingester_lines,
+        ..QueryStats::default()
     }
 }

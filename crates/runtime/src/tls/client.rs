@@ -18,6 +18,17 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
+    /// From the values of `tls_ca_path`, `tls_cert_path` and `tls_key_path`, of which an empty one is none.
+    pub fn of_paths(ca: &str, cert: &str, key: &str, insecure_skip_verify: bool) -> Result<Self, String> {
+        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+        let identity = match (path(cert), path(key)) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => return Err("tls_cert_path and tls_key_path are only of use together".into()),
+        };
+        Ok(ClientTls { ca_file: path(ca), identity, insecure_skip_verify })
+    }
+
     /// Reads the files now and again whenever they change. `name` is the setting.
     pub fn load(self, name: &str, reloader: &Reloader) -> Result<Reloaded<ClientConfig>, String> {
         reloader.start(name, self.files(), move |files| self.config(files))
