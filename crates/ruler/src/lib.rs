@@ -2,4 +2,5 @@
 //! write. It must not know how queries run.
 
 pub mod alert;
+pub mod relabel;
 pub mod sample;
