@@ -2,5 +2,10 @@
 //! write. It must not know how queries run.
 
 pub mod alert;
+pub mod http;
+pub mod notify;
+pub mod outbound;
 pub mod relabel;
+
 pub mod sample;
+mod seldom;
