@@ -91,7 +91,8 @@ impl Poster {
             let authority = url.port().map_or(host.clone(), |port| format!("{host}:{port}"));
             headers.insert(HOST, authority.parse().map_err(|_| "its URL has no usable host".to_string())?);
             dial = dial.or(Some(Dial::Host(host.trim_matches(['[', ']']).to_string())));
-            url.set_host(Some(&endpoint.tls.server_name)).map_err(|_| "the server's name is no host name".to_string())?;
+            url.set_host(Some(&endpoint.tls.server_name))
+                .map_err(|_| "the server's name is no host name".to_string())?;
         }
         let config = tls.get();
         let client = build(&config, dial.as_ref())?;

@@ -9,3 +9,5 @@ pub mod relabel;
 
 pub mod sample;
 mod seldom;
+#[cfg(test)]
+mod testing;

@@ -36,7 +36,10 @@ fn labels_become_what_prometheus_makes_of_them() {
         ("- {target_label: d, replacement: static}", with(r#"d="static""#)),
         ("- {source_labels: [a], target_label: d, action: hashmod, modulus: 1000}", with(r#"d="696""#)),
         ("- {regex: 'm_(.+)', action: labelmap, replacement: 'd_${1}'}", with(r#"d_x="1""#)),
-        ("- {regex: 'm_(.+)', action: labelmap}\n- {regex: 'm_.+', action: labeldrop}", r#"{a="foo", b="bar", x="1"}"#.into()),
+        (
+            "- {regex: 'm_(.+)', action: labelmap}\n- {regex: 'm_.+', action: labeldrop}",
+            r#"{a="foo", b="bar", x="1"}"#.into(),
+        ),
         ("- {regex: 'a|b', action: labelkeep}", r#"{a="foo", b="bar"}"#.into()),
         ("- {source_labels: [a], target_label: d, action: UpperCase}", with(r#"d="FOO""#)),
         (

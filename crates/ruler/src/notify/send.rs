@@ -46,7 +46,12 @@ impl Sender {
         let left = self.queue.take(usize::MAX).len();
         if left > 0 {
             self.metrics.dropped.inc_by(left as u64);
-            tracing::warn!(tenant = self.tenant, alertmanager = self.alertmanager, left, "alerts are lost: not sent in time");
+            tracing::warn!(
+                tenant = self.tenant,
+                alertmanager = self.alertmanager,
+                left,
+                "alerts are lost: not sent in time"
+            );
         }
         self.metrics.queue_length.set(0);
     }
@@ -101,7 +106,8 @@ impl Sender {
     /// Whether there is something to wait for.
     fn failed(&self, failure: &Failure, batch: Vec<Waiting>) -> bool {
         let count = batch.len();
-        let again: Vec<Waiting> = batch.into_iter().filter(|w| failure.passes() && w.since.elapsed() < RETRIED_FOR).collect();
+        let again: Vec<Waiting> =
+            batch.into_iter().filter(|w| failure.passes() && w.since.elapsed() < RETRIED_FOR).collect();
         let given_up = count - again.len();
         let waits = !again.is_empty();
         let dropped = given_up + self.queue.put_back(again);

@@ -92,7 +92,8 @@ impl NotifySettings {
         let groups = groups.map_err(|fault| format!("alertmanager_url: {fault}"))?;
         let relabel = Relabel::compile(&config.alert_relabel_configs);
         let relabel = relabel.map_err(|fault| format!("alert_relabel_configs: {fault}"))?;
-        let (auth, tls) = config.alertmanager_client.meaning().map_err(|fault| format!("alertmanager_client: {fault}"))?;
+        let (auth, tls) =
+            config.alertmanager_client.meaning().map_err(|fault| format!("alertmanager_client: {fault}"))?;
         Ok(Meaning { groups, auth, tls, relabel })
     }
 }
