@@ -6,7 +6,7 @@ pub mod http;
 pub mod notify;
 pub mod outbound;
 pub mod relabel;
-
+pub mod remote_write;
 pub mod sample;
 mod seldom;
 #[cfg(test)]
