@@ -1,5 +1,5 @@
-//! The ruler: rules evaluated on schedule, alerts sent to Alertmanagers, recorded samples written to Prometheus's remote
-//! write. It must not know how queries run.
+//! The ruler: rules evaluated on schedule, alerts sent to Alertmanagers, recorded samples written to Prometheus's
+//! remote write. It must not know how queries run.
 
 pub mod alert;
 pub mod http;

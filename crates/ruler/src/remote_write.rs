@@ -1,5 +1,6 @@
-//! Recorded samples on their way to Prometheus's remote write. Each client of a tenant has a queue and a task of its own,
-//! and where there is a directory for it, what cannot be sent waits on disk. It must not know how samples come about.
+//! Recorded samples on their way to Prometheus's remote write. Each client of a tenant has a queue and a task of its
+//! own, and where there is a directory for it, what cannot be sent waits on disk. It must not know how samples come
+//! about.
 
 mod disk;
 mod metrics;

@@ -1,4 +1,5 @@
-//! A message that may have cause to be logged again and again, and is logged now and then. It must not know the message.
+//! A message that may have cause to be logged again and again, and is logged now and then. It must not know the
+//! message.
 
 use parking_lot::Mutex;
 use std::time::Duration;

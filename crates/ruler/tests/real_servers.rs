@@ -1,4 +1,5 @@
-//! Alerts and samples sent to the servers that operators run, an Alertmanager and a Prometheus, and read back from them.
+//! Alerts and samples sent to the servers that operators run, an Alertmanager and a Prometheus, and read back from
+//! them.
 
 use model::{Labels, TenantId};
 use parking_lot::Mutex;

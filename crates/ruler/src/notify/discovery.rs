@@ -1,5 +1,5 @@
-//! Which Alertmanagers a URL stands for: itself, the addresses of its host, or the services of its name. It must not know
-//! what is sent there.
+//! Which Alertmanagers a URL stands for: itself, the addresses of its host, or the services of its name. It must not
+//! know what is sent there.
 
 use super::settings::ALERTMANAGERS_MAX;
 use crate::http::parse_url;

@@ -1,5 +1,5 @@
-//! Alerts that wait for one Alertmanager: a newer state of an alert takes the place of the older one. It must not know who
-//! takes them.
+//! Alerts that wait for one Alertmanager: a newer state of an alert takes the place of the older one. It must not know
+//! who takes them.
 
 use crate::alert::Alert;
 use model::Labels;

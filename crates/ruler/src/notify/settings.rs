@@ -15,9 +15,9 @@ pub const ALERTMANAGERS_MAX: usize = 128;
 settings! {
     /// Of `ruler`, and the whole of `ruler_alertmanager_config`.
     pub struct AlertmanagerConfig {
-        /// Alertmanagers, each with a path in front of `/api/v2/alerts` if it has one. User information is sent as basic
-        /// authentication. A host may be `dns+name` or `dnssrv+_service._proto.name`: each address or service behind it
-        /// is an Alertmanager.
+        /// Alertmanagers, each with a path in front of `/api/v2/alerts` if it has one. User information is sent as
+        /// basic authentication. A host may be `dns+name` or `dnssrv+_service._proto.name`: each address or service
+        /// behind it is an Alertmanager.
         pub alertmanager_url: Vec<SecretUrl> = vec![],
         /// Whether the host of each URL is looked up like that without a prefix: `_service._proto.name` by SRV records.
         pub enable_alertmanager_discovery: bool = false,

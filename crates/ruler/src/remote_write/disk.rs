@@ -94,7 +94,7 @@ impl Writer {
     fn disk_fails(&self, error: &io::Error) {
         if let Some(count) = self.disk_failed.say(1) {
             let (tenant, remote_name) = (&self.place.tenant, &self.place.remote_name);
-            tracing::error!(tenant, remote_name, %error, count, "the disk fails on which samples wait (setting: ruler.wal.dir)");
+            tracing::error!(tenant, remote_name, %error, count, "the disk on which samples wait fails (ruler.wal.dir)");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Samples that wait on disk for one client, bounded in bytes: segments that grow at the end and are deleted from the
 //! front, and a file that says how far they have been sent. It must not know who takes them.
 //!
-//! A segment is a row of frames: length, CRC-32C and number of samples (4 bytes each, little endian), then the samples as
-//! a message of remote write. A frame that was cut off by a crash ends its segment.
+//! A segment is a row of frames: length, CRC-32C and number of samples (4 bytes each, little endian), then the samples
+//! as a message of remote write. A frame that was cut off by a crash ends its segment.
 
 use super::wire;
 use crate::sample::Sample;
