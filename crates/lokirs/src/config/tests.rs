@@ -115,6 +115,62 @@ fn secrets_do_not_come_out() {
 }
 
 #[test]
+fn the_ruler_sends_where_its_block_says() {
+    let yaml = r#"
+ruler:
+  external_labels: {cluster: c1}
+  alertmanager_url: http://us:hunter2@am-1/prefix, http://am-2:9093
+  enable_alertmanager_discovery: true
+  alertmanager_refresh_interval: 2m
+  notification_queue_capacity: 7
+  notification_timeout: 3s
+  alertmanager_client: {tls_server_name: am, type: Token, credentials_file: f}
+  alert_relabel_configs:
+    - {source_labels: [a, b], separator: ' ', regex: 1, target_label: c, replacement: ' $1', action: replace}
+  wal: {max_age: 2h}
+  remote_write:
+    enabled: true
+    client: {url: 'http://old/'}
+    clients:
+      far:
+        url: http://far/api/v1/write
+        headers: {X-One: hunter2}
+        authorization: {credentials: hunter2}
+        write_relabel_configs: [{regex: x, action: labeldrop}]
+        queue_config: {capacity: 3, max_shards: 2, batch_send_deadline: 1m30s}
+"#;
+    let settings = load_text(yaml, &[], &[]).unwrap().settings;
+    let notify = settings.ruler.notify_settings();
+    let config = &notify.alertmanager;
+    assert_eq!(notify.external_labels["cluster"], "c1");
+    assert_eq!(
+        config.alertmanager_url.iter().map(|url| url.masked()).collect::<Vec<_>>(),
+        ["http://********@am-1/prefix", "http://am-2:9093"]
+    );
+    assert!(config.enable_alertmanager_discovery);
+    assert_eq!(config.alertmanager_refresh_interval, Duration::from_secs(120));
+    assert_eq!((config.notification_queue_capacity, config.notification_timeout.as_secs()), (7, 3));
+    let client = &config.alertmanager_client;
+    assert_eq!((client.tls_server_name.as_str(), client.r#type.as_str()), ("am", "Token"));
+    assert_eq!(client.credentials_file, "f");
+    let rule = &config.alert_relabel_configs[0];
+    assert_eq!((rule.separator.as_str(), rule.regex.as_str(), rule.replacement.as_str()), (" ", "1", " $1"));
+    let remote_write = settings.ruler.remote_write_settings();
+    assert_eq!(remote_write.wal_dir.as_deref(), Some(std::path::Path::new("data/ruler-wal")));
+    assert_eq!((remote_write.wal_max_age.as_secs(), remote_write.add_org_id_header), (7200, true));
+    assert_eq!(remote_write.clients.keys().collect::<Vec<_>>(), ["default", "far"]);
+    let far = &remote_write.clients["far"];
+    assert_eq!((far.queue_config.capacity, far.queue_config.max_shards, far.queue_config.min_shards), (3, 2, 1));
+    assert_eq!(far.queue_config.batch_send_deadline, Duration::from_secs(90));
+    assert_eq!(far.write_relabel_configs[0].action, "labeldrop");
+    assert_eq!(far.authorization.credentials.expose(), "hunter2");
+    let shown = settings.write().print();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let off = load_text("ruler: {remote_write: {client: {url: 'http://old/'}}}\n", &[], &[]).unwrap().settings;
+    assert!(off.ruler.remote_write_settings().clients.is_empty());
+}
+
+#[test]
 fn what_cannot_work_is_refused() {
     for (yaml, fault) in [
         ("target: nope\n", "unrecognised module name: nope"),
@@ -136,6 +192,14 @@ fn what_cannot_work_is_refused() {
         ("ingester_client: {grpc_client_config: {tls_enabled: true, tls_key_path: x}}\n", "only of use together"),
         ("auth_enabled: false\nserver: {auth_file: x}\n", "auth_enabled must be true"),
         ("limits_config: {retention_period: 1h}\n", "retention period must be >= 24h"),
+        ("ruler: {alertmanager_url: 'am:9093'}\n", "ruler: alertmanager_url: am:9093: it must begin with http://"),
+        ("ruler: {enable_alertmanager_v2: false}\n", "ruler: enable_alertmanager_v2: false: version 1"),
+        ("ruler: {alert_relabel_configs: [{action: keeps}]}\n", "rule 1: unknown action \"keeps\""),
+        ("ruler: {remote_write: {enabled: true}}\n", "ruler.remote_write: it is enabled, and no client is configured"),
+        (
+            "ruler: {remote_write: {enabled: true, clients: {a: {name: x}}}}\n",
+            "ruler.remote_write: client \"a\": url: ",
+        ),
         ("a: [", "failed parsing config"),
         ("x: ${NOPE\n", "missing closing brace"),
         ("schema_config: {configs: [{from: 2020-01-01, store: tsdb, schema: v13, object_store: tape}]}\n", "tape"),

@@ -1,6 +1,6 @@
 //! The task of one client: samples in rounds, each sent by as many requests as the backlog fills, the samples of a
-//! series always in order. While sending fails, what waits goes to disk, and comes back from there first. It must not know of
-//! other clients.
+//! series always in order. While sending fails, what waits goes to disk, and comes back from there first. It must not
+//! know of other clients.
 
 use super::metrics::ClientMetrics;
 use super::queue::Queue;
