@@ -12,7 +12,7 @@ mod wire;
 mod writer;
 
 use self::metrics::RemoteMetrics;
-use self::tenant::Tenant;
+use self::tenant::{Ended, Tenant};
 use crate::http::tls::Certificates;
 use crate::outbound::Samples;
 use crate::sample::Sample;
@@ -56,6 +56,8 @@ pub struct RemoteWriter {
 
 struct Tenants {
     by_id: HashMap<TenantId, Tenant>,
+    /// Of every task that may still run.
+    ended: Ended,
     swept: Instant,
 }
 
@@ -70,7 +72,7 @@ impl RemoteWriter {
     ) -> Self {
         let certificates = Arc::new(Certificates::new(reloader));
         let context = Context { clock, tasks: tasks.clone(), certificates, metrics: RemoteMetrics::new(metrics) };
-        let tenants = Mutex::new(Tenants { by_id: HashMap::new(), swept: Instant::now() });
+        let tenants = Mutex::new(Tenants { by_id: HashMap::new(), ended: Ended::new(), swept: Instant::now() });
         RemoteWriter { settings_of, context, tenants, refused: Seldom::default() }
     }
 }
@@ -106,8 +108,8 @@ impl Tenants {
         }
         let mut new = Tenant::new(tenant, settings, context)?;
         // The metrics of the old one end before those of the new one begin.
-        let old = self.by_id.remove(tenant).map(|old| old.ended());
-        new.start(old.unwrap_or_default());
+        drop(self.by_id.remove(tenant));
+        new.start(&mut self.ended);
         self.by_id.insert(tenant.clone(), new);
         Ok(())
     }
@@ -117,6 +119,7 @@ impl Tenants {
         if now.duration_since(self.swept) >= SWEEP_EVERY {
             self.swept = now;
             self.by_id.retain(|tenant, state| tenant == in_use || state.is_busy(now, TENANT_IDLE));
+            self.ended.retain(|_, ended| !ended.is_cancelled());
         }
     }
 }

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 const HEADER_BYTES: usize = 12;
 /// Samples of one frame.
-const FRAME_SAMPLES_MAX: usize = 2000;
+const FRAME_SAMPLES_MAX: usize = 500;
+/// Encoded samples that are read at one time, or one frame.
+const READ_BYTES_MAX: u64 = 8 << 20;
 /// A frame that says it is longer is none.
 const FRAME_BYTES_MAX: u64 = 64 << 20;
 /// A segment that has grown so far is not written to any more.
@@ -110,30 +112,31 @@ impl Spool {
         self.shrink()
     }
 
-    /// The oldest frames with at least `wanted` samples together, as far as there are.
+    /// The oldest frames with at least `wanted` samples together, as far as there are and fit.
     pub(super) fn read(&self, wanted: usize) -> io::Result<Chunk> {
         let mut chunk = Chunk { samples: vec![], next: Position { segment: 0, offset: 0 }, lost: 0 };
-        let mut offset = self.offset;
+        let (mut offset, mut bytes_read) = (self.offset, 0);
         for segment in &self.segments {
             let mut file = File::open(self.path(segment.number))?;
             let mut left = segment.left;
-            while chunk.samples.len() < wanted && left > 0 {
-                let Some((samples, bytes)) = read_frame(&mut file, offset)? else { break };
+            let enough = |samples: &[Sample], bytes| samples.len() >= wanted || bytes >= READ_BYTES_MAX;
+            while left > 0 && !enough(&chunk.samples, bytes_read) {
+                let Some((samples, bytes)) = read_frame(&mut file, offset)? else {
+                    // The rest of the segment is no frames, though it was when it was written.
+                    chunk.lost += std::mem::take(&mut left);
+                    break;
+                };
                 left = left.saturating_sub(samples.len() as u64);
                 offset += bytes;
+                bytes_read += bytes;
                 chunk.samples.extend(samples);
-            }
-            if left > 0 && chunk.samples.len() < wanted {
-                // The rest of the segment is no frames, though it was when it was written.
-                chunk.lost += left;
-                left = 0;
             }
             chunk.next = match left {
                 0 => Position { segment: segment.number + 1, offset: 0 },
                 _ => Position { segment: segment.number, offset },
             };
             offset = 0;
-            if chunk.samples.len() >= wanted {
+            if left > 0 || enough(&chunk.samples, bytes_read) {
                 break;
             }
         }

@@ -11,7 +11,7 @@ use crate::sample::Sample;
 use crate::seldom::Seldom;
 use model::TenantId;
 use runtime::settings::Secret;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,13 +38,11 @@ struct Client {
     shown_url: String,
     metrics: Option<ClientMetrics>,
     stop: CancellationToken,
-    /// Cancelled when the task has ended.
-    ended: CancellationToken,
     full: Seldom,
 }
 
-/// When the tasks of clients have ended, by the client's key.
-pub(super) type Ended = BTreeMap<String, CancellationToken>;
+/// What is cancelled when a task has ended, by tenant and the client's key.
+pub(super) type Ended = HashMap<(TenantId, String), CancellationToken>;
 
 impl Tenant {
     pub(super) fn new(id: &TenantId, settings: Arc<RemoteWriteSettings>, context: &Context) -> Result<Self, String> {
@@ -66,13 +64,8 @@ impl Tenant {
         now.duration_since(self.used) < idle || self.clients.values().any(waiting)
     }
 
-    /// Ends the tasks; tells when that is done.
-    pub(super) fn ended(self) -> Ended {
-        self.clients.iter().map(|(key, client)| (key.clone(), client.ended.clone())).collect()
-    }
-
-    /// Starts the tasks, each after that of `before` with the same directory.
-    pub(super) fn start(&mut self, mut before: Ended) {
+    /// Starts the tasks, each after the one before it that has the same directory.
+    pub(super) fn start(&mut self, ended: &mut Ended) {
         let id = self.id.as_str();
         for (key, client) in &mut self.clients {
             let Some(poster) = client.poster.take() else { continue };
@@ -87,14 +80,15 @@ impl Tenant {
             let config = self.settings.clients[key].queue_config.clone();
             let clock = self.context.clock.clone();
             let writer = Writer::new(place, config, poster, client.queue.clone(), metrics, clock);
-            let (stop, ended) = (client.stop.clone(), client.ended.clone().drop_guard());
-            let before = before.remove(key);
+            let (stop, end) = (client.stop.clone(), CancellationToken::new());
+            let before = ended.insert((self.id.clone(), key.clone()), end.clone());
+            let end = end.drop_guard();
             self.context.tasks.spawn("remote write", async move {
                 if let Some(before) = before {
                     before.cancelled().await;
                 }
                 writer.run(stop).await;
-                drop(ended);
+                drop(end);
             });
         }
     }
@@ -154,7 +148,6 @@ impl Client {
             shown_url: meaning.shown_url,
             metrics: None,
             stop: context.tasks.stopping().child_token(),
-            ended: CancellationToken::new(),
             full: Seldom::default(),
         })
     }
