@@ -256,7 +256,7 @@ async fn without_a_usable_directory_samples_wait_in_memory() {
 
 #[tokio::test]
 async fn on_stop_what_is_queued_is_sent_or_on_disk() {
-    for disk in [false, true] {
+    let check = |disk: bool| async move {
         let (dir, process) = (tempfile::tempdir().unwrap(), Process::new());
         let (works, hangs) = (Server::start().await, Server::start().await);
         hangs.shut();
@@ -275,7 +275,8 @@ async fn on_stop_what_is_queued_is_sent_or_on_disk() {
         if disk {
             assert_eq!(super::spool::Spool::open(&dir.path().join("acme/two")).unwrap().len(), 10);
         }
-    }
+    };
+    tokio::join!(check(false), check(true));
 }
 
 #[tokio::test]

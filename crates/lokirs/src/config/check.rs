@@ -20,7 +20,7 @@ pub fn check(settings: &Settings) -> Result<(), String> {
     retention(settings, &mut faults);
     process(settings, &mut faults);
     access(settings, &mut faults);
-    faults.extend(settings.ruler.outbound_faults());
+    faults.extend(settings.ruler.outbound_faults(&settings.limits_config));
     match faults.as_slice() {
         [] => Ok(()),
         [fault] => Err(fault.clone()),
