@@ -5,6 +5,7 @@ mod check;
 mod derive;
 mod expand;
 mod keys;
+mod outbound;
 pub mod roles;
 pub mod server;
 pub mod storage;

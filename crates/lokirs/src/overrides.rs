@@ -1,6 +1,7 @@
 //! The overrides file, read at the start and again while the process runs. A bad file at the start is fatal; later the
 //! set that is there stays, and a metric says so.
 
+use crate::config::roles::Ruler;
 use crate::config::{self, Keys, Settings};
 use runtime::limits::{LimitSet, Overrides, parse_overrides};
 use runtime::metrics::{Gauge, Metrics};
@@ -22,7 +23,8 @@ pub fn start(settings: &Settings, keys: Arc<Keys>, metrics: &Metrics, tasks: &Ta
         "runtime_config_last_reload_successful",
         "Whether the last runtime-config reload attempt was successful",
     );
-    let mut watch = Watch { files, keys, overrides: overrides.clone(), successful, seen: vec![] };
+    let ruler = settings.ruler.clone();
+    let mut watch = Watch { files, keys, ruler, overrides: overrides.clone(), successful, seen: vec![] };
     watch.reload().map_err(|faults| format!("failed to load runtime config: {faults}"))?;
     let (period, stopping) = (settings.runtime_config.period.max(PERIOD_MIN), tasks.stopping());
     tasks.spawn("runtime config", async move {
@@ -43,6 +45,8 @@ pub fn start(settings: &Settings, keys: Arc<Keys>, metrics: &Metrics, tasks: &Ta
 struct Watch {
     files: Vec<String>,
     keys: Arc<Keys>,
+    /// Over which a tenant's overrides are laid.
+    ruler: Ruler,
     overrides: Arc<Overrides>,
     successful: Gauge,
     /// The texts that were last read, good or bad: equal texts need no parse.
@@ -67,8 +71,19 @@ impl Watch {
         }
         let defaults = self.overrides.defaults();
         let set = parse_overrides(&texts, &defaults, &*self.keys).map_err(|faults| faults.join("; "));
+        let set = set.and_then(|set| self.checked(set));
         self.seen = texts;
         set.map(Some)
+    }
+
+    /// Whether what tenants have of the ruler's own can be used.
+    fn checked(&self, set: LimitSet) -> Result<LimitSet, String> {
+        let faults = set.tenants.iter().flat_map(|(tenant, limits)| {
+            let faults = self.ruler.outbound_faults(limits).into_iter();
+            faults.map(move |fault| format!("{tenant}: {fault}"))
+        });
+        let faults: Vec<String> = faults.collect();
+        if faults.is_empty() { Ok(set) } else { Err(faults.join("; ")) }
     }
 }
 
@@ -101,6 +116,13 @@ mod tests {
         assert_eq!(series(), 3);
         std::fs::write(&path, "overrides: {a: {max_query_series: 4}}").unwrap();
         until(|| series() == 4 && successful(1)).await;
+        // What only the ruler can read is looked at as well.
+        let bad = "overrides: {a: {max_query_series: 5, ruler_alertmanager_config: {alertmanager_url: nowhere}}}";
+        std::fs::write(&path, bad).unwrap();
+        until(|| successful(0)).await;
+        assert_eq!(series(), 4);
+        std::fs::write(&path, "overrides: {a: {max_query_series: 6}}").unwrap();
+        until(|| series() == 6 && successful(1)).await;
         assert!(tasks.stop(Duration::from_secs(5)).await.is_empty());
     }
 

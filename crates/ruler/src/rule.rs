@@ -118,7 +118,9 @@ impl Group {
         }
         let group: Group = match yaml.trim().is_empty() {
             true => Group::default(),
-            false => serde_saphyr::from_str(yaml).map_err(|e| Error::invalid(format!("unable to decode rule group: {e}")))?,
+            false => {
+                serde_saphyr::from_str(yaml).map_err(|e| Error::invalid(format!("unable to decode rule group: {e}")))?
+            }
         };
         group.check()?;
         Ok(group)
@@ -152,7 +154,8 @@ pub fn parse_file(yaml: &str) -> Result<Vec<Group>> {
     if yaml.trim().is_empty() {
         return Ok(vec![]);
     }
-    let file: File = serde_saphyr::from_str(yaml).map_err(|e| Error::invalid(format!("unable to decode rules: {e}")))?;
+    let file: File =
+        serde_saphyr::from_str(yaml).map_err(|e| Error::invalid(format!("unable to decode rules: {e}")))?;
     for (i, group) in file.groups.iter().enumerate() {
         group.check()?;
         if file.groups[..i].iter().any(|other| other.name == group.name) {

@@ -2,7 +2,7 @@
 //! rules (<https://prometheus.io/docs/prometheus/latest/configuration/template_reference/>), but for those that ask
 //! queries or make links. Output and rounds are bounded.
 
-use gotmpl::{Template, Value, error::TemplateError};
+use gotmpl::{Template, TemplateError, Value};
 use jiff::Timestamp;
 use model::Labels;
 use model::duration::parse_prometheus;
@@ -15,7 +15,8 @@ const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Rounds of all loops of one text.
 const ROUNDS_MAX: u64 = 10_000;
 /// What the text may refer to without the dot.
-const VARIABLES: &str = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}";
+const VARIABLES: &str =
+    "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}";
 
 type Made = Result<Value, TemplateError>;
 
@@ -133,7 +134,9 @@ fn text_of(args: &[Value], i: usize) -> Result<String, TemplateError> {
 fn number(args: &[Value], i: usize) -> Result<f64, TemplateError> {
     let value = args.get(i).ok_or_else(|| TemplateError::Exec(format!("argument {i} is missing")))?;
     let number = value.as_float().or_else(|| value.as_int().map(|n| n as f64));
-    number.or_else(|| value.to_string().parse().ok()).ok_or_else(|| TemplateError::Exec(format!("{value} is no number")))
+    number
+        .or_else(|| value.to_string().parse().ok())
+        .ok_or_else(|| TemplateError::Exec(format!("{value} is no number")))
 }
 
 /// Four significant digits, as Go's `%.4g` without an exponent in this range.
@@ -285,7 +288,8 @@ mod tests {
     #[test]
     fn what_fails_says_so_in_the_text_and_ends() {
         let data = Data { labels: &Labels::default(), value: 1.0, external_url: "" };
-        for text in ["{{ query \"up\" }}", "{{ humanize \"x\" }}", "{{ match \"(\" \"a\" }}", "{{ template \"none\" }}"] {
+        for text in ["{{ query \"up\" }}", "{{ humanize \"x\" }}", "{{ match \"(\" \"a\" }}", "{{ template \"none\" }}"]
+        {
             assert!(expand(text, &data).starts_with("<error expanding template: "), "{text}: {}", expand(text, &data));
         }
         let long = format!("{{{{ printf \"%0{}d\" 1 }}}}", OUTPUT_BYTES_MAX + 1);

@@ -64,7 +64,7 @@ pub async fn resolve(entry: &str, default_port: u16) -> Result<Vec<SocketAddr>, 
             Question::Host(host, port) => addresses(host, port).await,
             Question::Service(name) => {
                 let mut found = vec![];
-                for (host, port) in services(name).await?.into_iter().take(SERVICES_MAX) {
+                for (host, port) in records(name).await?.into_iter().take(SERVICES_MAX) {
                     found.extend(addresses(&host, port).await?);
                 }
                 Ok(found)
@@ -75,13 +75,21 @@ pub async fn resolve(entry: &str, default_port: u16) -> Result<Vec<SocketAddr>, 
     found.unwrap_or_else(|_| Err(format!("{entry}: no answer within {LOOKUP_TIMEOUT:?}")))
 }
 
+/// The hosts and ports of the services behind a name: what `dnssrv+` looks up further.
+pub async fn services(name: &str) -> Result<Vec<(String, u16)>, String> {
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, records(name)).await;
+    let mut found = found.unwrap_or_else(|_| Err(format!("{name}: no answer within {LOOKUP_TIMEOUT:?}")))?;
+    found.truncate(SERVICES_MAX);
+    Ok(found)
+}
+
 async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found = tokio::net::lookup_host((host, port)).await;
     found.map(Iterator::collect).map_err(|error| format!("{host}: {error}"))
 }
 
 /// The machine's own configuration is read each time: a container's may change.
-async fn services(name: &str) -> Result<Vec<(String, u16)>, String> {
+async fn records(name: &str) -> Result<Vec<(String, u16)>, String> {
     let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
     services_of(&resolver.map_err(|error| format!("{name}: {error}"))?, name).await
 }

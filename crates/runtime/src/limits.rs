@@ -9,6 +9,7 @@ pub use file::{check, parse_overrides};
 pub use otlp::{AttributesConfig, DEFAULT_RESOURCE_ATTRIBUTES, OtlpAction, OtlpConfig, ResourceAttributes};
 pub use overrides::{LimitSet, Overrides};
 
+use crate::settings::{Block, Secret, SecretUrl};
 use crate::{choice, settings};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -123,6 +124,29 @@ settings! {
         pub ruler_max_rules_per_rule_group: usize = 0,
         pub ruler_max_rule_groups_per_tenant: usize = 0,
         pub ruler_tenant_shard_size: usize = 0,
+        /// Alertmanagers of the tenant instead of those of `ruler`, under the same keys; what is not set has its
+        /// default.
+        pub ruler_alertmanager_config: Block = Block::default(),
+        /// Whether recorded samples of the tenant go nowhere.
+        pub ruler_remote_write_disabled: bool = false,
+        /// By the name of a client of `ruler.remote_write.clients`: what the tenant has otherwise. Other names are
+        /// clients of the tenant alone.
+        pub ruler_remote_write_config: BTreeMap<String, Block> = BTreeMap::new(),
+        /// This and the following are Loki's older form: they hold for all clients, and
+        /// `ruler_remote_write_config` is laid over them.
+        pub ruler_remote_write_url: SecretUrl = SecretUrl::default(),
+        pub ruler_remote_write_timeout: Option<Duration> = None,
+        /// Added to those of a client.
+        pub ruler_remote_write_headers: BTreeMap<String, Secret> = BTreeMap::new(),
+        pub ruler_remote_write_relabel_configs: Block = Block::default(),
+        pub ruler_remote_write_queue_capacity: Option<usize> = None,
+        pub ruler_remote_write_queue_min_shards: Option<usize> = None,
+        pub ruler_remote_write_queue_max_shards: Option<usize> = None,
+        pub ruler_remote_write_queue_max_samples_per_send: Option<usize> = None,
+        pub ruler_remote_write_queue_batch_send_deadline: Option<Duration> = None,
+        pub ruler_remote_write_queue_min_backoff: Option<Duration> = None,
+        pub ruler_remote_write_queue_max_backoff: Option<Duration> = None,
+        pub ruler_remote_write_queue_retry_on_ratelimit: Option<bool> = None,
     }
 
     /// When a stream is split over several by `__stream_shard__`. Rates in bytes per second.

@@ -21,6 +21,7 @@ pub fn check(settings: &Settings) -> Result<(), String> {
     process(settings, &mut faults);
     access(settings, &mut faults);
     caches(settings, &mut faults);
+    faults.extend(settings.ruler.outbound_faults(&settings.limits_config));
     match faults.as_slice() {
         [] => Ok(()),
         [fault] => Err(fault.clone()),

@@ -1,8 +1,11 @@
 //! The blocks of the roles, under Loki's names. What a role makes of them is the role's.
 
 use super::server::GrpcClient;
+use ruler::notify::AlertmanagerClient;
+use ruler::relabel::RelabelConfig;
+use ruler::remote_write::RemoteWriteClient;
 use runtime::settings;
-use runtime::settings::{Secret, SecretUrl};
+use runtime::settings::SecretUrl;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,10 +195,25 @@ settings! {
         pub poll_interval: Duration = MINUTE,
         pub storage: RulerStorage = RulerStorage::default(),
         pub rule_path: String = String::new(),
-        pub alertmanager_url: Vec<String> = vec![],
-        pub alertmanager_client: AlertmanagerClient = AlertmanagerClient::default(),
+        /// Added to alerts that have no label of such a name, before `alert_relabel_configs`.
+        pub external_labels: std::collections::BTreeMap<String, String> = Default::default(),
+        /// Alertmanagers, each with a path in front of `/api/v2/alerts` if it has one. User information is sent as
+        /// basic authentication. A host may be `dns+name` or `dnssrv+_service._proto.name`: each address or service
+        /// behind it is an Alertmanager.
+        pub alertmanager_url: Vec<SecretUrl> = vec![],
+        /// Whether the host of each URL is looked up like that without a prefix: `_service._proto.name` by SRV records.
+        pub enable_alertmanager_discovery: bool = false,
+        /// How often names are looked up again.
+        pub alertmanager_refresh_interval: Duration = MINUTE,
+        /// Version 1 is not spoken: Alertmanagers have no such API since 0.27.
+        pub enable_alertmanager_v2: bool = true,
+        /// Rules for the labels of alerts before they are sent; they may drop alerts.
+        pub alert_relabel_configs: Vec<RelabelConfig> = vec![],
+        /// Alerts that wait for one Alertmanager; of more, the oldest are dropped.
         pub notification_queue_capacity: usize = 10_000,
+        /// Of a request to an Alertmanager.
         pub notification_timeout: Duration = 10 * SECOND,
+        pub alertmanager_client: AlertmanagerClient = AlertmanagerClient::default(),
         pub for_outage_tolerance: Duration = HOUR,
         pub for_grace_period: Duration = 10 * MINUTE,
         pub resend_delay: Duration = MINUTE,
@@ -203,7 +221,15 @@ settings! {
         pub enable_api: bool = true,
         pub enabled_tenants: Vec<String> = vec![],
         pub disabled_tenants: Vec<String> = vec![],
+        pub wal: RulerWal = RulerWal::default(),
         pub remote_write: RemoteWrite = RemoteWrite::default(),
+    }
+
+    /// Where recorded samples wait that remote storage does not take.
+    pub struct RulerWal {
+        pub dir: String = String::new(),
+        /// Samples that are older are dropped.
+        pub max_age: Duration = 4 * HOUR,
     }
 
     pub struct RulerStorage {
@@ -215,34 +241,14 @@ settings! {
         pub azure: super::storage::Azure = super::storage::Azure::default(),
     }
 
-    pub struct AlertmanagerClient {
-        pub basic_auth_username: String = String::new(),
-        pub basic_auth_password: Secret = Secret::default(),
-        /// The kind of `credentials`: `Bearer`.
-        pub r#type: String = "Bearer".into(),
-        pub credentials: Secret = Secret::default(),
-        pub credentials_file: String = String::new(),
-    }
-
     pub struct RemoteWrite {
+        /// Whether recorded samples are sent to `client` and `clients`.
         pub enabled: bool = false,
+        /// Loki's older form of `clients`: one, by the name of `default`.
         pub client: Option<RemoteWriteClient> = None,
         pub clients: std::collections::BTreeMap<String, RemoteWriteClient> = Default::default(),
+        /// Whether the tenant is sent as X-Scope-OrgID.
         pub add_org_id_header: bool = true,
-    }
-
-    pub struct RemoteWriteClient {
-        pub url: SecretUrl = SecretUrl::default(),
-        pub name: String = String::new(),
-        pub remote_timeout: Duration = 30 * SECOND,
-        pub headers: std::collections::BTreeMap<String, Secret> = Default::default(),
-        pub basic_auth: BasicAuth = BasicAuth::default(),
-    }
-
-    pub struct BasicAuth {
-        pub username: String = String::new(),
-        pub password: Secret = Secret::default(),
-        pub password_file: String = String::new(),
     }
 
     /// `pattern_ingester`.

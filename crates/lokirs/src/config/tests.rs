@@ -137,6 +137,116 @@ fn flags_reach_every_cache() {
 }
 
 #[test]
+fn the_ruler_sends_where_its_block_says() {
+    let yaml = r#"
+ruler:
+  external_labels: {cluster: c1}
+  alertmanager_url: http://us:hunter2@am-1/prefix, http://am-2:9093
+  enable_alertmanager_discovery: true
+  alertmanager_refresh_interval: 2m
+  notification_queue_capacity: 7
+  notification_timeout: 3s
+  alertmanager_client: {tls_server_name: am, type: Token, credentials_file: f}
+  alert_relabel_configs:
+    - {source_labels: [a, b], separator: ' ', regex: 1, target_label: c, replacement: ' $1', action: replace}
+  wal: {max_age: 2h}
+  remote_write:
+    enabled: true
+    client: {url: 'http://old/'}
+    clients:
+      far:
+        url: http://far/api/v1/write
+        headers: {X-One: hunter2}
+        authorization: {credentials: hunter2}
+        write_relabel_configs: [{regex: x, action: labeldrop}]
+        queue_config: {capacity: 3, max_shards: 2, batch_send_deadline: 1m30s}
+"#;
+    let settings = load_text(yaml, &[], &[]).unwrap().settings;
+    let notify = settings.ruler.notify_settings(&settings.limits_config).unwrap();
+    let config = &notify.alertmanager;
+    assert_eq!(notify.external_labels["cluster"], "c1");
+    assert_eq!(
+        config.alertmanager_url.iter().map(|url| url.masked()).collect::<Vec<_>>(),
+        ["http://********@am-1/prefix", "http://am-2:9093"]
+    );
+    assert!(config.enable_alertmanager_discovery);
+    assert_eq!(config.alertmanager_refresh_interval, Duration::from_secs(120));
+    assert_eq!((config.notification_queue_capacity, config.notification_timeout.as_secs()), (7, 3));
+    let client = &config.alertmanager_client;
+    assert_eq!((client.tls_server_name.as_str(), client.r#type.as_str()), ("am", "Token"));
+    assert_eq!(client.credentials_file, "f");
+    let rule = &config.alert_relabel_configs[0];
+    assert_eq!((rule.separator.as_str(), rule.regex.as_str(), rule.replacement.as_str()), (" ", "1", " $1"));
+    let remote_write = settings.ruler.remote_write_settings(&settings.limits_config).unwrap();
+    assert_eq!(remote_write.wal_dir.as_deref(), Some(std::path::Path::new("data/ruler-wal")));
+    assert_eq!((remote_write.wal_max_age.as_secs(), remote_write.add_org_id_header), (7200, true));
+    assert_eq!(remote_write.clients.keys().collect::<Vec<_>>(), ["default", "far"]);
+    let far = &remote_write.clients["far"];
+    assert_eq!((far.queue_config.capacity, far.queue_config.max_shards, far.queue_config.min_shards), (3, 2, 1));
+    assert_eq!(far.queue_config.batch_send_deadline, Duration::from_secs(90));
+    assert_eq!(far.write_relabel_configs[0].action, "labeldrop");
+    assert_eq!(far.authorization.credentials.expose(), "hunter2");
+    let shown = settings.write().print();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let off = load_text("ruler: {remote_write: {client: {url: 'http://old/'}}}\n", &[], &[]).unwrap().settings;
+    assert!(off.ruler.remote_write_settings(&off.limits_config).unwrap().clients.is_empty());
+}
+
+#[test]
+fn a_tenant_may_send_elsewhere() {
+    let yaml = r#"
+ruler:
+  alertmanager_url: http://am
+  notification_timeout: 3s
+  remote_write:
+    enabled: true
+    clients:
+      far: {url: 'http://far/', headers: {X-One: one}, queue_config: {capacity: 3, max_shards: 2}}
+limits_config:
+  ruler_remote_write_headers: {X-Two: two}
+  ruler_remote_write_queue_capacity: 4
+  ruler_remote_write_relabel_configs: [{regex: x, action: labeldrop}]
+"#;
+    let settings = load_text(yaml, &[], &[]).unwrap().settings;
+    let of = |overrides: &str| {
+        let yaml = format!("overrides: {{a: {overrides}}}");
+        let set = runtime::limits::parse_overrides(&[yaml], &settings.limits_config, &Keys::of_loki()).unwrap();
+        let limits = &set.tenants["a"];
+        (settings.ruler.clone(), limits.clone())
+    };
+    let (ruler, limits) = of("{ruler_alertmanager_config: {alertmanager_url: 'http://own', alertmanager_client: \
+                              {credentials: hunter2}}, ruler_remote_write_config: {far: {queue_config: \
+                              {max_shards: 7}}, near: {url: 'http://near/'}}}");
+    let notify = ruler.notify_settings(&limits).unwrap().alertmanager;
+    assert_eq!((notify.alertmanager_url[0].expose(), notify.notification_timeout.as_secs()), ("http://own", 10));
+    assert_eq!(notify.alertmanager_client.credentials.expose(), "hunter2");
+    let clients = ruler.remote_write_settings(&limits).unwrap().clients;
+    let far = &clients["far"];
+    assert_eq!((far.url.expose(), far.queue_config.capacity, far.queue_config.max_shards), ("http://far/", 4, 7));
+    assert_eq!(far.headers.keys().collect::<Vec<_>>(), ["X-One", "X-Two"]);
+    assert_eq!(far.write_relabel_configs.len(), 1);
+    assert_eq!(clients["near"].url.expose(), "http://near/");
+    assert!(!limits.write().print().contains("hunter2") && !format!("{limits:?}").contains("hunter2"));
+    let (ruler, limits) = of("{ruler_remote_write_disabled: true}");
+    assert!(ruler.remote_write_settings(&limits).unwrap().clients.is_empty());
+    assert_eq!(ruler.notify_settings(&limits).unwrap().alertmanager.alertmanager_url[0].expose(), "http://am");
+    assert_eq!(ruler.outbound_faults(&limits), Vec::<String>::new());
+    for (overrides, fault) in [
+        ("{ruler_alertmanager_config: {alertmanager_url: am}}", "ruler: alertmanager_url: am: relative URL"),
+        (
+            "{ruler_alertmanager_config: {notification_timeout: soon}}",
+            "ruler_alertmanager_config.notification_timeout: ",
+        ),
+        ("{ruler_remote_write_config: {b: {name: x}}}", "ruler.remote_write: client \"b\": url: "),
+        ("{ruler_remote_write_url: far}", "ruler.remote_write: client \"far\": url: "),
+    ] {
+        let (ruler, limits) = of(overrides);
+        let faults = ruler.outbound_faults(&limits);
+        assert!(faults.len() == 1 && faults[0].contains(fault), "{overrides}: {faults:?}");
+    }
+}
+
+#[test]
 fn what_cannot_work_is_refused() {
     for (yaml, fault) in [
         ("target: nope\n", "unrecognised module name: nope"),
@@ -167,6 +277,14 @@ fn what_cannot_work_is_refused() {
             "label_results_cache.cache: redis",
         ),
         ("query_range: {results_cache: {compression: gzip}}\n", "unsupported compression type \"gzip\""),
+        ("ruler: {alertmanager_url: 'am:9093'}\n", "ruler: alertmanager_url: am:9093: it must begin with http://"),
+        ("ruler: {enable_alertmanager_v2: false}\n", "ruler: enable_alertmanager_v2: false: version 1"),
+        ("ruler: {alert_relabel_configs: [{action: keeps}]}\n", "rule 1: unknown action \"keeps\""),
+        ("ruler: {remote_write: {enabled: true}}\n", "ruler.remote_write: it is enabled, and no client is configured"),
+        (
+            "ruler: {remote_write: {enabled: true, clients: {a: {name: x}}}}\n",
+            "ruler.remote_write: client \"a\": url: ",
+        ),
         ("a: [", "failed parsing config"),
         ("x: ${NOPE\n", "missing closing brace"),
         ("schema_config: {configs: [{from: 2020-01-01, store: tsdb, schema: v13, object_store: tape}]}\n", "tape"),
