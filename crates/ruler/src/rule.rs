@@ -51,7 +51,7 @@ pub struct Rule {
 }
 
 /// A rule file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
@@ -163,6 +163,12 @@ pub fn parse_file(yaml: &str) -> Result<Vec<Group>> {
         }
     }
     Ok(file.groups)
+}
+
+/// A rule file of these groups.
+pub fn print_file(groups: &[Group]) -> Result<String> {
+    let file = File { groups: groups.to_vec() };
+    serde_saphyr::to_string(&file).map_err(|e| Error::internal(format!("rule file: {e}")))
 }
 
 /// Groups by namespace, as the API lists them.

@@ -39,31 +39,48 @@ mod tests {
         Group::parse(&format!("name: {name:?}\ninterval: 30s\nrules: [{{alert: A, expr: {expr:?}, for: 1m}}]")).unwrap()
     }
 
-    #[tokio::test]
-    async fn a_bucket_gives_back_what_was_put() {
-        let store = BucketStore::new(Objects::memory());
+    /// What every store that is written gives back.
+    async fn check(store: &dyn RuleStore) {
         let (a, b) = (tenant("a"), tenant("b"));
-        store.set(&a, "team/one", &group("g 1", "vector(1)")).await.unwrap();
-        store.set(&a, "team/one", &group("g/2", "vector(2)")).await.unwrap();
-        store.set(&a, "two", &group("g", "vector(3)")).await.unwrap();
-        store.set(&b, "two", &group("g", "vector(4)")).await.unwrap();
-        store.set(&a, "two", &group("g", "vector(5)")).await.unwrap();
+        for (of, namespace, name, expr) in [
+            (&a, "team/one", "g 1", "vector(1)"),
+            (&a, "team/one", "g/2", "vector(2)"),
+            (&a, "100%.yaml", "g", "vector(3)"),
+            (&a, ".hidden", "g", "vector(3)"),
+            (&b, "two", "g", "vector(4)"),
+            (&a, "100%.yaml", "g", "vector(5)"),
+        ] {
+            store.set(of, namespace, &group(name, expr)).await.unwrap();
+        }
         assert_eq!(store.tenants().await.unwrap(), [a.clone(), b.clone()]);
         let groups = store.groups(&a).await.unwrap();
         let expected = BTreeMap::from([
             ("team/one".to_string(), vec![group("g 1", "vector(1)"), group("g/2", "vector(2)")]),
-            ("two".to_string(), vec![group("g", "vector(5)")]),
+            ("100%.yaml".to_string(), vec![group("g", "vector(5)")]),
+            (".hidden".to_string(), vec![group("g", "vector(3)")]),
         ]);
         assert_eq!(groups, expected);
-        store.delete(&a, "team/one", "g/2").await.unwrap();
-        store.delete(&a, "team/one", "g/2").await.unwrap();
-        assert_eq!(store.groups(&a).await.unwrap()["team/one"].len(), 1);
+        for _ in 0..2 {
+            store.delete(&a, "team/one", "g/2").await.unwrap();
+            store.delete(&a, ".hidden", "g").await.unwrap();
+        }
+        let left = store.groups(&a).await.unwrap();
+        assert_eq!((left.len(), left["team/one"].len()), (2, 1));
         assert_eq!(store.groups(&b).await.unwrap()["two"], [group("g", "vector(4)")]);
         assert_eq!(store.groups(&tenant("c")).await.unwrap(), Namespaces::new());
     }
 
     #[tokio::test]
-    async fn a_directory_is_read_and_not_written() {
+    async fn what_was_put_comes_back() {
+        check(&BucketStore::new(Objects::memory())).await;
+        let dir = tempfile::tempdir().unwrap();
+        check(&LocalStore::writable(&dir.path().join("rules"))).await;
+        let again = LocalStore::read_only(&dir.path().join("rules"));
+        assert_eq!(again.groups(&tenant("b")).await.unwrap()["two"], [group("g", "vector(4)")]);
+    }
+
+    #[tokio::test]
+    async fn rule_files_are_read_and_broken_ones_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = dir.path().join(path);
@@ -74,12 +91,16 @@ mod tests {
         write("a/broken.yaml", "groups: [{name: g");
         write("a/.hidden", "nothing");
         write("not|a|tenant/rules.yaml", "groups: []");
-        let store = LocalStore::new(dir.path());
+        let store = LocalStore::read_only(dir.path());
         assert_eq!(store.tenants().await.unwrap(), [tenant("a")]);
         let groups = store.groups(&tenant("a")).await.unwrap();
         assert_eq!(groups, BTreeMap::from([("rules.yaml".to_string(), vec![group("g", "vector(1)")])]));
         let refused = store.set(&tenant("a"), "n", &group("g", "vector(1)")).await.unwrap_err();
-        assert!(refused.message.contains("unsupported in rule local store"), "{refused}");
-        assert!(LocalStore::new(&dir.path().join("none")).tenants().await.unwrap().is_empty());
+        assert!(refused.message.contains("SetRuleGroup unsupported in rule local store"), "{refused}");
+        assert!(LocalStore::read_only(&dir.path().join("none")).tenants().await.unwrap().is_empty());
+        let store = LocalStore::writable(dir.path());
+        assert!(store.set(&tenant("a"), "broken.yaml", &group("g", "vector(1)")).await.is_err());
+        assert_eq!(std::fs::read_to_string(dir.path().join("a/broken.yaml")).unwrap(), "groups: [{name: g");
+        assert!(store.set(&tenant("a"), &"n".repeat(300), &group("g", "vector(1)")).await.is_err());
     }
 }

@@ -26,6 +26,8 @@ pub struct Data<'a> {
     pub value: f64,
     /// `ruler.external_url`.
     pub external_url: &'a str,
+    /// `ruler.external_labels`.
+    pub external_labels: &'a BTreeMap<String, String>,
 }
 
 /// Refuses a text that is no template.
@@ -46,13 +48,13 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn try_expand(text: &str, data: &Data<'_>) -> Result<String, String> {
-    let mut labels: BTreeMap<Arc<str>, Value> = BTreeMap::new();
-    // A label that is not there reads as empty.
-    labels.extend(named_labels(text).map(|name| (name.into(), Value::from(""))));
-    labels.extend(data.labels.iter().map(|label| (Arc::from(label.name.as_str()), Value::from(label.value.as_str()))));
+    let own = data.labels.iter().map(|label| (label.name.as_str(), label.value.as_str()));
+    let labels = labels_of(text, ["$labels.", ".Labels."], own);
+    let external = data.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let external = labels_of(text, ["$externalLabels.", ".ExternalLabels."], external);
     let all = [
-        ("Labels", Value::from(Arc::new(labels))),
-        ("ExternalLabels", Value::from(BTreeMap::<Arc<str>, Value>::new())),
+        ("Labels", labels),
+        ("ExternalLabels", external),
         ("ExternalURL", Value::from(data.external_url)),
         ("Value", Value::Float(data.value)),
     ];
@@ -64,12 +66,15 @@ fn try_expand(text: &str, data: &Data<'_>) -> Result<String, String> {
     Ok(out.0)
 }
 
-/// The names behind `$labels.` and `.Labels.` in a text.
-fn named_labels(text: &str) -> impl Iterator<Item = &str> {
-    ["$labels.", ".Labels."].into_iter().flat_map(|before| text.split(before).skip(1)).filter_map(|rest| {
+/// Labels as a text sees them; one that it names, behind one of `before`, and that is not there reads as empty.
+fn labels_of<'a>(text: &str, before: [&str; 2], labels: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
+    let named = before.into_iter().flat_map(|before| text.split(before).skip(1)).filter_map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         rest.get(..end).filter(|name| !name.is_empty())
-    })
+    });
+    let mut all: BTreeMap<Arc<str>, Value> = named.map(|name| (name.into(), Value::from(""))).collect();
+    all.extend(labels.map(|(name, value)| (name.into(), Value::from(value))));
+    Value::from(Arc::new(all))
 }
 
 struct Bounded(String);
@@ -262,6 +267,7 @@ mod tests {
             ("{{ $labels.app }} has {{ $value }}", "web has 1234.5"),
             ("{{ .Labels.app }} {{ .Value }}", "web 1234.5"),
             ("[{{ $labels.missing }}]", "[]"),
+            ("{{ $externalLabels.cluster }} [{{ .ExternalLabels.zone }}]", "c1 []"),
             ("{{ $value | humanize }}", "1.234k"),
             ("{{ humanize1024 2048 }}", "2ki"),
             ("{{ humanizeDuration 3725 }}", "1h 2m 5s"),
@@ -279,7 +285,8 @@ mod tests {
             ("{{ externalURL }} {{ pathPrefix }}", "http://g/sub /sub"),
             ("{{ range $k, $v := $labels }}{{ $k }}={{ $v }};{{ end }}", "app=web;host=a.example.org:80;"),
         ] {
-            let data = Data { labels: &labels, value: 1234.5, external_url: "http://g/sub" };
+            let external_labels = &BTreeMap::from([("cluster".to_string(), "c1".to_string())]);
+            let data = Data { labels: &labels, value: 1234.5, external_url: "http://g/sub", external_labels };
             assert_eq!(expand(text, &data), expected, "{text}");
             check(text).unwrap();
         }
@@ -287,7 +294,8 @@ mod tests {
 
     #[test]
     fn what_fails_says_so_in_the_text_and_ends() {
-        let data = Data { labels: &Labels::default(), value: 1.0, external_url: "" };
+        let external_labels = &BTreeMap::new();
+        let data = Data { labels: &Labels::default(), value: 1.0, external_url: "", external_labels };
         for text in ["{{ query \"up\" }}", "{{ humanize \"x\" }}", "{{ match \"(\" \"a\" }}", "{{ template \"none\" }}"]
         {
             assert!(expand(text, &data).starts_with("<error expanding template: "), "{text}: {}", expand(text, &data));

@@ -1,5 +1,7 @@
 //! For the tests of what is sent: a server that answers as it is told and remembers what it was asked.
 
+mod by_expression;
+
 use crate::http::tls::Certificates;
 use axum::Router;
 use axum::body::Bytes;
@@ -17,6 +19,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+
+pub use by_expression::ByExpression;
 
 /// The largest body that the server takes.
 const BODY_BYTES_MAX: usize = 16 << 20;
