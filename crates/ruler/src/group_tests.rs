@@ -194,6 +194,7 @@ async fn who_goes_on_with_a_group_knows_since_when_alerts_are_pending() {
         run.evaluate(now).await;
         assert_eq!(bench.states(), [if fires { "A firing ok " } else { "A pending ok " }], "{held_for}");
         assert_eq!(bench.sent().len(), usize::from(fires));
+        assert!(bench.samples().iter().all(|sample| sample.contains(" 3600 ")), "nothing of before");
     }
     // A year is gone through in as few steps.
     let mut run = bench.run(&format!("name: g\nrules: [{{alert: A, expr: {RATE:?}, for: 365d}}]"));

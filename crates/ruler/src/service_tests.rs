@@ -83,23 +83,23 @@ async fn groups_are_written_listed_and_removed() {
     let missing = |error: Error| (error.kind, error.message);
     let none = (Kind::NotFound, "no rule groups found".to_string());
     assert_eq!(service.list(&tenant, None).await.map_err(missing), Err(none.clone()));
-    for (namespace, name) in [("n", "g1"), ("n", "g2"), ("m", "g1")] {
+    for (namespace, name) in [("one", "g1"), ("one", "g2"), ("a/b", "g1")] {
         service.set(&tenant, namespace, &group(name, 1)).await.unwrap();
     }
     let listed = service.list(&tenant, None).await.unwrap();
-    assert!(listed.starts_with("m:\n") && listed.contains("n:\n"), "{listed}");
-    assert!(!service.list(&tenant, Some("m")).await.unwrap().contains("g2"));
+    assert!(listed.starts_with("a/b:\n") && listed.contains("\none:\n"), "{listed}");
+    assert!(!service.list(&tenant, Some("a/b")).await.unwrap().contains("g2"));
     assert_eq!(service.list(&tenant, Some("x")).await.map_err(missing), Err(none));
-    assert!(service.group(&tenant, "n", "g2").await.unwrap().contains("name: g2"));
+    assert!(service.group(&tenant, "one", "g2").await.unwrap().contains("name: g2"));
     let no_group = (Kind::NotFound, "group does not exist".to_string());
-    assert_eq!(service.group(&tenant, "m", "g2").await.map_err(missing), Err(no_group));
-    assert_eq!(service.set(&tenant, "n", "rules: []").await.unwrap_err().kind, Kind::Invalid);
-    service.delete_group(&tenant, "n", "g2").await.unwrap();
-    service.delete_group(&tenant, "n", "g2").await.unwrap();
-    service.delete_namespace(&tenant, "m").await.unwrap();
+    assert_eq!(service.group(&tenant, "a/b", "g2").await.map_err(missing), Err(no_group));
+    assert_eq!(service.set(&tenant, "one", "rules: []").await.unwrap_err().kind, Kind::Invalid);
+    service.delete_group(&tenant, "one", "g2").await.unwrap();
+    service.delete_group(&tenant, "one", "g2").await.unwrap();
+    service.delete_namespace(&tenant, "a/b").await.unwrap();
     let no_namespace = (Kind::NotFound, "group namespace does not exist".to_string());
-    assert_eq!(service.delete_namespace(&tenant, "m").await.map_err(missing), Err(no_namespace));
-    assert_eq!(service.store.groups(&tenant).await.unwrap().keys().collect::<Vec<_>>(), ["n"]);
+    assert_eq!(service.delete_namespace(&tenant, "a/b").await.map_err(missing), Err(no_namespace));
+    assert_eq!(service.store.groups(&tenant).await.unwrap().keys().collect::<Vec<_>>(), ["one"]);
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 //! rules (<https://prometheus.io/docs/prometheus/latest/configuration/template_reference/>), but for those that ask
 //! queries or make links. Output and rounds are bounded.
 
+mod names;
+
+use gotmpl::parse::Node;
 use gotmpl::{Template, TemplateError, Value};
 use jiff::Timestamp;
 use model::Labels;
@@ -14,6 +17,10 @@ use std::sync::Arc;
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Rounds of all loops of one text.
 const ROUNDS_MAX: u64 = 10_000;
+/// Of the template in its errors.
+const NAME: &str = "__alert";
+/// Behind a text that is checked.
+const LAST: char = '\u{1}';
 /// What the text may refer to without the dot.
 const VARIABLES: &str =
     "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}";
@@ -32,7 +39,20 @@ pub struct Data<'a> {
 
 /// Refuses a text that is no template.
 pub fn check(text: &str) -> Result<(), String> {
-    if is_plain(text) { Ok(()) } else { parsed(text).map(drop) }
+    if is_plain(text) {
+        return Ok(());
+    }
+    // The parser takes an `end` too many for the end of the whole: then what was put there is missing.
+    let template = parsed(&format!("{text}{LAST}"), String::new())?;
+    let last = template.lookup(NAME).and_then(|list| list.nodes.last());
+    if !matches!(last, Some(Node::Text(last)) if last.text.ends_with(LAST)) {
+        return Err("unexpected {{end}}".into());
+    }
+    let mut trees = template.templates().into_iter().chain([NAME]).filter_map(|name| template.lookup(name));
+    match trees.find_map(names::unknown_function) {
+        Some(name) => Err(format!("function {name:?} not defined")),
+        None => Ok(()),
+    }
 }
 
 /// The text with what it names filled in; what goes wrong becomes the text, as in Prometheus.
@@ -60,7 +80,7 @@ fn try_expand(text: &str, data: &Data<'_>) -> Result<String, String> {
     ];
     let all: BTreeMap<Arc<str>, Value> = all.into_iter().map(|(name, value)| (name.into(), value)).collect();
     let external_url = data.external_url.to_string();
-    let template = parsed_with(text, external_url)?;
+    let template = parsed(text, external_url)?;
     let mut out = Bounded(String::new());
     template.execute_fmt(&mut out, &Value::from(all)).map_err(|e| e.to_string())?;
     Ok(out.0)
@@ -89,14 +109,10 @@ impl Write for Bounded {
     }
 }
 
-fn parsed(text: &str) -> Result<Template, String> {
-    parsed_with(text, String::new())
-}
-
-fn parsed_with(text: &str, external_url: String) -> Result<Template, String> {
+fn parsed(text: &str, external_url: String) -> Result<Template, String> {
     let path = external_url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let path = format!("/{}", path.trim_end_matches('/'));
-    let template = Template::new("__alert")
+    let template = Template::new(NAME)
         .max_range_iters(ROUNDS_MAX)
         .func("humanize", |args| Ok(humanize(number(args, 0)?).into()))
         .func("humanize1024", |args| Ok(humanize_1024(number(args, 0)?).into()))
@@ -302,7 +318,9 @@ mod tests {
         }
         let long = format!("{{{{ printf \"%0{}d\" 1 }}}}", OUTPUT_BYTES_MAX + 1);
         assert!(expand(&long, &data).len() < OUTPUT_BYTES_MAX);
-        for bad in ["{{ $labels.app", "{{ nothing 1 }}", "{{ end }}"] {
+        for bad in
+            ["{{ $labels.app", "{{ nothing 1 }}", "{{ end }}", "{{ if true }}{{ else }}{{ $value | nothing }}{{ end }}"]
+        {
             assert!(check(bad).is_err(), "{bad}");
         }
     }
