@@ -4,6 +4,9 @@ use async_trait::async_trait;
 use model::{Labels, Result, TenantId};
 use std::time::Duration;
 
+/// Bytes of one group as YAML.
+pub const GROUP_BYTES_MAX: usize = 1 << 20;
+
 /// A tenant's rules. Groups come and go as YAML, in the form of Prometheus's rule files.
 #[async_trait]
 pub trait Rules: Send + Sync {

@@ -4,12 +4,11 @@ use logql::ast::Expr;
 use model::duration::{parse_prometheus, prometheus_string};
 use model::labels::is_label_name;
 use model::{Error, Result};
+use rpc::rules::GROUP_BYTES_MAX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Bytes of one group as YAML.
-pub const GROUP_BYTES_MAX: usize = 1 << 20;
 /// Rules of one group, whatever the tenant's limit.
 pub const RULES_MAX: usize = 10_000;
 
