@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the suite is a client: real time, and tasks that a test joins")]
 
 mod access;
+mod alert_servers;
 mod backend;
 mod bucket;
 mod cache;
@@ -31,6 +32,7 @@ mod process;
 mod query_log;
 mod results_cache;
 mod roles;
+mod ruler;
 mod s3;
 mod secrets;
 mod stop;

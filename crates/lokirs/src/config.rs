@@ -12,7 +12,7 @@ pub mod storage;
 mod store;
 
 pub use keys::Keys;
-pub use store::{Backend, Store};
+pub use store::{Backend, RuleStorage, Store};
 
 use crate::flags::Flags;
 use runtime::limits::Limits;
@@ -59,7 +59,7 @@ settings! {
         pub compactor: roles::Compactor = roles::Compactor::default(),
         pub compactor_grpc_client: server::GrpcClient = server::GrpcClient::default(),
         pub ruler: roles::Ruler = roles::Ruler::default(),
-        pub ruler_storage: storage::ObjectStoreBlock = storage::ObjectStoreBlock::default(),
+        pub ruler_storage: storage::RulerStore = storage::RulerStore::default(),
         pub pattern_ingester: roles::PatternIngester = roles::PatternIngester::default(),
         pub analytics: server::Analytics = server::Analytics::default(),
         pub tracing: server::Tracing = server::Tracing::default(),

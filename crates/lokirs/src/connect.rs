@@ -21,10 +21,12 @@ pub struct Connectors {
     pub index_gateway_client: Connector,
     /// `compactor_grpc_client`: who asks the compactor for deletes.
     pub compactor: Connector,
+    /// `ruler.ruler_client`: rulers, to each other.
+    pub ruler: Connector,
 }
 
 /// The blocks with their names, in the order of [`Connectors`].
-pub fn blocks(settings: &Settings) -> [(&'static str, &GrpcClient); 6] {
+pub fn blocks(settings: &Settings) -> [(&'static str, &GrpcClient); 7] {
     let gateway = &settings.storage_config.tsdb_shipper.index_gateway_client.grpc_client_config;
     [
         ("ingester_client.grpc_client_config", &settings.ingester_client.grpc_client_config),
@@ -33,14 +35,16 @@ pub fn blocks(settings: &Settings) -> [(&'static str, &GrpcClient); 6] {
         ("query_scheduler.grpc_client_config", &settings.query_scheduler.grpc_client_config),
         ("storage_config.tsdb_shipper.index_gateway_client.grpc_client_config", gateway),
         ("compactor_grpc_client", &settings.compactor_grpc_client),
+        ("ruler.ruler_client", &settings.ruler.ruler_client),
     ]
 }
 
 impl Connectors {
     pub fn new(settings: &Settings, cluster: &ClusterId, reloader: &Reloader) -> Result<Self, String> {
-        let made: [Result<Connector, String>; 6] =
+        let made: [Result<Connector, String>; 7] =
             blocks(settings).map(|(name, client)| Ok(connector(name, client, reloader)?.of_cluster(cluster.clone())));
-        let [ingester_client, frontend, frontend_worker, query_scheduler, index_gateway_client, compactor] = made;
+        let [ingester_client, frontend, frontend_worker, query_scheduler, index_gateway_client, compactor, ruler] =
+            made;
         Ok(Connectors {
             ingester_client: ingester_client?,
             frontend: frontend?,
@@ -48,6 +52,7 @@ impl Connectors {
             query_scheduler: query_scheduler?,
             index_gateway_client: index_gateway_client?,
             compactor: compactor?,
+            ruler: ruler?,
         })
     }
 }

@@ -10,12 +10,12 @@ mod queue;
 mod read;
 mod results;
 mod ring;
+mod ruler;
 pub(crate) mod stores;
 mod write;
 
 use crate::node::{Base, Parts};
 use crate::targets::Role;
-use api::rules::RulesApi;
 use read::Read;
 use rpc::index::Index;
 use rpc::ingester::Ingester;
@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 /// Adds the roles' routes, calls and ways to stop to `parts`.
 pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Result<(), String> {
-    let reads = roles.contains(&Role::Querier);
+    let (serves_queries, evaluates) = (roles.contains(&Role::Querier), roles.contains(&Role::Ruler));
+    let reads = serves_queries || evaluates;
     let stores = stores::Stores::open(base, reads || roles.contains(&Role::Ingester))?;
     let serves_index = roles.contains(&Role::IndexGateway);
     let reader = if reads || serves_index { Some(stores.reader(base)?) } else { None };
@@ -46,18 +47,18 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
         if serves_index {
             gateway::serve(base, reader.clone(), parts);
         }
-        if reads {
-            let index: Arc<dyn Index> = if serves_index { reader } else { gateway::asked(base, reader) };
-            let read = Read { index, ring, deletes: deletes.clone(), queue: queue.clone() };
-            read::querier(base, &stores, read, parts)?;
+        let index: Arc<dyn Index> = if serves_index { reader } else { gateway::asked(base, reader) };
+        let read = Read { index, ring, deletes: deletes.clone(), queue: queue.clone() };
+        let engine = reads.then(|| read::engine(base, &stores, &read));
+        if let Some(engine) = engine.clone().filter(|_| serves_queries) {
+            read::querier(base, engine, read, parts)?;
+        }
+        if let Some(engine) = engine.filter(|_| evaluates) {
+            ruler::serve(base, &stores, engine, parts)?;
         }
     }
-    if let Some(queue) = queue.filter(|_| !reads && roles.contains(&Role::QueryFrontend)) {
+    if let Some(queue) = queue.filter(|_| !serves_queries && roles.contains(&Role::QueryFrontend)) {
         read::query_frontend(base, queue, deletes, parts)?;
-    }
-    if roles.contains(&Role::Ruler) {
-        let rules = RulesApi { auth_enabled: base.settings.auth_enabled.unwrap_or(true) };
-        parts.http = std::mem::take(&mut parts.http).merge(api::rules::router(rules));
     }
     for role in [Role::IndexGateway, Role::QueryScheduler, Role::QueryFrontend, Role::Ruler] {
         if roles.contains(&role) {

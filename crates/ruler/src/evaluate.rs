@@ -40,14 +40,15 @@ impl Asker<'_> {
         }
     }
 
-    /// The samples of each step at which there are any, in order of time.
+    /// The samples of each step, by its number. A tenant may have its steps aligned: each counts as the nearest of ours.
     pub async fn over(&self, rule: &Rule, start_ns: i64, end_ns: i64, step_ns: i64) -> Result<Steps, String> {
         let mut steps = Steps::new();
         match self.ask(rule, QueryTime::Range { start_ns, end_ns, step_ns, interval_ns: 0 }).await? {
             QueryValue::Matrix(series) => {
                 for series in series {
                     for (time_ns, value) in series.points {
-                        steps.entry(time_ns).or_default().push((series.labels.clone(), value));
+                        let step = (time_ns - start_ns + step_ns / 2).div_euclid(step_ns);
+                        steps.entry(step).or_default().push((series.labels.clone(), value));
                     }
                 }
                 Ok(steps)

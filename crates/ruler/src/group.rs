@@ -7,6 +7,7 @@ use crate::metrics::{GroupMetrics, RulerMetrics};
 use crate::outbound::{Alerts, Samples};
 use crate::rule::{Group, Rule};
 use crate::sample::{STALE, Sample};
+use model::time::{NANOS_PER_MILLI, floor_ms};
 use model::{Labels, TenantId};
 use parking_lot::Mutex;
 use rpc::queries::Queries;
@@ -144,13 +145,14 @@ impl Run {
         nanos(self.interval()).max(1)
     }
 
-    /// Groups of one interval are spread over it, each at the same place for ever, so that series have even steps even
-    /// if another ruler goes on with the group.
+    /// Groups of one interval are spread over it, each at the same place for ever, in whole milliseconds as samples have
+    /// them, so that series have even steps even if another ruler goes on with the group.
     fn first_time(&self) -> i64 {
         let GroupId { tenant, namespace, name } = &self.id;
         let place = xxh64(format!("{tenant};{namespace};{name}").as_bytes(), 0) as i64;
         let (interval_ns, now_ns) = (self.interval_ns(), self.evaluator.clock.now_ns());
-        let into = (now_ns - place.rem_euclid(interval_ns)).rem_euclid(interval_ns);
+        let place_ns = floor_ms(place.rem_euclid(interval_ns)) * NANOS_PER_MILLI;
+        let into = (now_ns - place_ns).rem_euclid(interval_ns);
         now_ns - into + interval_ns
     }
 
@@ -188,8 +190,8 @@ impl Run {
                     continue;
                 }
             };
-            for at_ns in (0..).map(|i| start_ns + i * step_ns).take_while(|at_ns| *at_ns < first_ns) {
-                let vector = steps.get(&at_ns).cloned().unwrap_or_default();
+            for (step, at_ns) in (0..).map(|i| (i, start_ns + i * step_ns)).take_while(|(_, at_ns)| *at_ns < first_ns) {
+                let vector = steps.get(&step).cloned().unwrap_or_default();
                 let Ok(found) = evaluate::alerts(&run.rule, vector, 0, &self.evaluator.around, false) else { continue };
                 active.observe(found, at_ns, timing);
             }

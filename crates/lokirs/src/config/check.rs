@@ -22,6 +22,7 @@ pub fn check(settings: &Settings) -> Result<(), String> {
     access(settings, &mut faults);
     caches(settings, &mut faults);
     faults.extend(settings.ruler.outbound_faults(&settings.limits_config));
+    faults.extend(settings.rule_storage().err());
     match faults.as_slice() {
         [] => Ok(()),
         [fault] => Err(fault.clone()),

@@ -47,7 +47,6 @@ fn directories(settings: &mut Settings) {
     fill(&mut directory.rules_directory, below("rules"));
     fill(&mut settings.storage_config.filesystem.directory, directory.chunks_directory.clone());
     fill(&mut settings.ruler.storage.local.directory, directory.rules_directory.clone());
-    fill(&mut settings.ruler.rule_path, below("rules-temp"));
     fill(&mut settings.ruler.wal.dir, below("ruler-wal"));
     fill(&mut settings.ingester.wal.dir, below("wal"));
     fill(&mut settings.ingester.shutdown_marker_path, settings.common.path_prefix.clone());

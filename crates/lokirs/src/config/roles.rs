@@ -190,11 +190,17 @@ settings! {
 
     /// `ruler`.
     pub struct Ruler {
+        /// Of Grafana: alerts link to their expression there.
         pub external_url: String = String::new(),
+        /// Of the data source in Grafana that the links open.
+        pub datasource_uid: String = String::new(),
+        /// How rulers call each other.
+        pub ruler_client: GrpcClient = GrpcClient::default(),
+        /// Of groups that say none.
         pub evaluation_interval: Duration = MINUTE,
+        /// How often rules are read from their store. What this process's API changes is evaluated at once.
         pub poll_interval: Duration = MINUTE,
         pub storage: RulerStorage = RulerStorage::default(),
-        pub rule_path: String = String::new(),
         /// Added to alerts that have no label of such a name, before `alert_relabel_configs`.
         pub external_labels: std::collections::BTreeMap<String, String> = Default::default(),
         /// Alertmanagers, each with a path in front of `/api/v2/alerts` if it has one. User information is sent as
@@ -214,11 +220,11 @@ settings! {
         /// Of a request to an Alertmanager.
         pub notification_timeout: Duration = 10 * SECOND,
         pub alertmanager_client: AlertmanagerClient = AlertmanagerClient::default(),
-        pub for_outage_tolerance: Duration = HOUR,
-        pub for_grace_period: Duration = 10 * MINUTE,
+        /// How often an alert that fires is sent again.
         pub resend_delay: Duration = MINUTE,
-        pub enable_sharding: bool = false,
+        /// Whether rules can be read and written over HTTP.
         pub enable_api: bool = true,
+        /// Tenants whose rules are evaluated; empty: everybody's.
         pub enabled_tenants: Vec<String> = vec![],
         pub disabled_tenants: Vec<String> = vec![],
         pub wal: RulerWal = RulerWal::default(),
@@ -233,7 +239,9 @@ settings! {
     }
 
     pub struct RulerStorage {
-        /// Empty: the `common` storage.
+        /// `s3`, `gcs`, `azure`: a bucket, where Loki has its rules; `local`: a directory of rule files that is only read;
+        /// `filesystem`: such a directory that the API writes. Empty: the bucket of `common.storage`, or without one
+        /// `filesystem`.
         pub r#type: String = String::new(),
         pub local: super::storage::LocalStorage = super::storage::LocalStorage::default(),
         pub s3: super::storage::S3 = super::storage::S3::default(),

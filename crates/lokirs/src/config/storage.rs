@@ -115,6 +115,19 @@ settings! {
         pub storage_prefix: String = String::new(),
     }
 
+    /// `ruler_storage`: where rules are, with `storage_config.use_thanos_objstore`.
+    pub struct RulerStore {
+        /// `filesystem`, `s3`, `gcs`, `azure`: a bucket; `local`: a directory of rule files that is only read.
+        pub backend: String = "filesystem".into(),
+        pub local: LocalStorage = LocalStorage::default(),
+        pub s3: ThanosS3 = ThanosS3::default(),
+        pub gcs: ThanosGcs = ThanosGcs::default(),
+        pub azure: Azure = Azure { container_name: String::new(), ..Azure::default() },
+        pub filesystem: ThanosFilesystem = ThanosFilesystem::default(),
+        /// Put before every key.
+        pub storage_prefix: String = String::new(),
+    }
+
     pub struct ThanosS3 {
         pub bucket_name: String = String::new(),
         pub endpoint: String = String::new(),

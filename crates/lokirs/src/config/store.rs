@@ -1,7 +1,7 @@
 //! Which object store a name of `schema_config` stands for. It must not know how one is opened.
 
 use super::Settings;
-use super::storage::{Azure, Backoff, CommonStorage, Gcs, ObjectStoreBlock, S3, ThanosS3};
+use super::storage::{Azure, Backoff, CommonStorage, Gcs, ObjectStoreBlock, RulerStore, S3, ThanosS3};
 
 /// A store and where in it to begin.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,17 @@ pub enum Backend {
     S3(Box<S3>),
     Gcs(Gcs),
     Azure(Box<Azure>),
+}
+
+/// Where rules are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleStorage {
+    /// Rule files, which the API may write.
+    Files {
+        directory: String,
+        writable: bool,
+    },
+    Bucket(Store),
 }
 
 /// The store that the `common` block names, if it names one beside the file system.
@@ -49,6 +60,46 @@ impl Settings {
             _ => return Err(format!("unrecognized object store {name:?}: want filesystem, s3, gcs or azure")),
         };
         Ok(Store { backend, prefix: prefix(&own.object_prefix) })
+    }
+}
+
+impl Settings {
+    pub fn rule_storage(&self) -> Result<RuleStorage, String> {
+        let files = |directory: &str, writable| Ok(RuleStorage::Files { directory: directory.into(), writable });
+        let thanos = &self.ruler_storage;
+        if self.storage_config.use_thanos_objstore && thanos != &RulerStore::default() {
+            if thanos.backend == "local" {
+                return files(&thanos.local.directory, false);
+            }
+            let store = thanos_store(&thanos.bucket(), &thanos.backend);
+            return store.map(RuleStorage::Bucket).map_err(|fault| format!("ruler_storage.backend: {fault}"));
+        }
+        let (own, common) = (&self.ruler.storage, &self.common.storage);
+        let kind = if own.r#type.is_empty() { common_store(common).unwrap_or("filesystem") } else { &own.r#type };
+        let backend = match kind {
+            "local" => return files(&own.local.directory, false),
+            "filesystem" => return files(&own.local.directory, true),
+            "s3" | "aws" => Backend::S3(Box::new(first_set(&own.s3, &common.s3))),
+            "gcs" | "google" => Backend::Gcs(first_set(&own.gcs, &common.gcs)),
+            "azure" => Backend::Azure(Box::new(first_set(&own.azure, &common.azure))),
+            kind => {
+                let wanted = "want local, filesystem, s3, gcs or azure";
+                return Err(format!("ruler.storage.type: unrecognized rule store {kind:?}: {wanted}"));
+            }
+        };
+        Ok(RuleStorage::Bucket(Store { backend, prefix: String::new() }))
+    }
+}
+
+impl RulerStore {
+    fn bucket(&self) -> ObjectStoreBlock {
+        ObjectStoreBlock {
+            s3: self.s3.clone(),
+            gcs: self.gcs.clone(),
+            azure: self.azure.clone(),
+            filesystem: self.filesystem.clone(),
+            storage_prefix: self.storage_prefix.clone(),
+        }
     }
 }
 

@@ -247,6 +247,31 @@ limits_config:
 }
 
 #[test]
+fn rules_are_where_the_settings_say_or_beside_the_chunks() {
+    let of = |yaml: &str| load_text(yaml, &[], &[]).unwrap().settings.rule_storage();
+    let files = |directory: &str, writable| Ok(RuleStorage::Files { directory: directory.into(), writable });
+    assert_eq!(of(""), files("data/rules", true));
+    let common = "common: {path_prefix: /p, storage: {filesystem: {rules_directory: /r}}}\n";
+    assert_eq!(of(common), files("/r", true));
+    assert_eq!(of("ruler: {storage: {type: local, local: {directory: /l}}}\n"), files("/l", false));
+    assert_eq!(
+        of("storage_config: {use_thanos_objstore: true}\nruler_storage: {backend: local, local: {directory: /l}}\n"),
+        files("/l", false)
+    );
+    let bucket_of = |yaml: &str| match of(yaml).unwrap() {
+        RuleStorage::Bucket(Store { backend: Backend::S3(s3), prefix }) => (s3.bucketnames.join(","), prefix),
+        other => panic!("{other:?}"),
+    };
+    let common = "common: {storage: {s3: {bucketnames: b, endpoint: h, region: r}}}\n";
+    assert_eq!(bucket_of(common), ("b".into(), String::new()));
+    let own = format!("{common}ruler: {{storage: {{type: s3, s3: {{bucketnames: own}}}}}}\n");
+    assert_eq!(bucket_of(&own), ("own".into(), String::new()));
+    let thanos = "storage_config: {use_thanos_objstore: true}\n\
+                  ruler_storage: {backend: s3, storage_prefix: x, s3: {bucket_name: t}}\n";
+    assert_eq!(bucket_of(thanos), ("t".into(), "x/".into()));
+}
+
+#[test]
 fn what_cannot_work_is_refused() {
     for (yaml, fault) in [
         ("target: nope\n", "unrecognised module name: nope"),
@@ -280,6 +305,7 @@ fn what_cannot_work_is_refused() {
         ("ruler: {alertmanager_url: 'am:9093'}\n", "ruler: alertmanager_url: am:9093: it must begin with http://"),
         ("ruler: {enable_alertmanager_v2: false}\n", "ruler: enable_alertmanager_v2: false: version 1"),
         ("ruler: {alert_relabel_configs: [{action: keeps}]}\n", "rule 1: unknown action \"keeps\""),
+        ("ruler: {storage: {type: swift}}\n", "ruler.storage.type: unrecognized rule store \"swift\""),
         ("ruler: {remote_write: {enabled: true}}\n", "ruler.remote_write: it is enabled, and no client is configured"),
         (
             "ruler: {remote_write: {enabled: true, clients: {a: {name: x}}}}\n",

@@ -38,13 +38,14 @@ pub struct Read {
     pub queue: Option<Arc<Queue>>,
 }
 
-/// A querier: it answers requests of this process itself, split as a frontend splits them, and those that frontends of
-/// other processes have a place for.
-pub fn querier(base: &Base, stores: &Stores, read: Read, parts: &mut Parts) -> Result<(), String> {
-    let Read { index, ring, deletes, queue } = read;
-    let hidden = deletes.clone();
-    let stored =
-        querier::source::Stores { ingesters: ring.clone(), index, chunks: stores.cached_chunks.clone(), deletes };
+/// What answers queries from the ingesters and the store.
+pub fn engine(base: &Base, stores: &Stores, read: &Read) -> Arc<Querier> {
+    let stored = querier::source::Stores {
+        ingesters: read.ring.clone(),
+        index: read.index.clone(),
+        chunks: stores.cached_chunks.clone(),
+        deletes: read.deletes.clone(),
+    };
     let own = &base.settings.querier;
     let settings = Settings {
         max_concurrent: own.max_concurrent,
@@ -52,17 +53,23 @@ pub fn querier(base: &Base, stores: &Stores, read: Read, parts: &mut Parts) -> R
         patterns_enabled: base.settings.pattern_ingester.enabled,
         ..Settings::default()
     };
-    let querier =
-        Arc::new(Querier::new(stored, base.limits.clone(), base.memory.clone(), base.clock.clone(), settings));
+    let (limits, memory, clock) = (base.limits.clone(), base.memory.clone(), base.clock.clone());
+    Arc::new(Querier::new(stored, limits, memory, clock, settings))
+}
+
+/// A querier: it answers requests of this process itself, split as a frontend splits them, and those that frontends of
+/// other processes have a place for.
+pub fn querier(base: &Base, querier: Arc<Querier>, read: Read, parts: &mut Parts) -> Result<(), String> {
+    let Read { ring, deletes, queue, .. } = read;
     let tailer = Arc::new(Tailer {
         ingesters: ring,
         queries: querier.clone(),
         limits: base.limits.clone(),
         clock: base.clock.clone(),
-        duration_max: own.tail_max_duration,
+        duration_max: base.settings.querier.tail_max_duration,
     });
     queue::offer(base, querier.clone(), tailer.clone(), queue, parts);
-    serve(base, "querier", (querier, hidden), tailer, parts)?;
+    serve(base, "querier", (querier, deletes), tailer, parts)?;
     base.services.add("querier").running();
     Ok(())
 }
@@ -131,5 +138,13 @@ fn stages(base: &Base, last: Arc<dyn Queries>, caches: AnswerCaches) -> Arc<dyn 
     let results = caches.around(base, last, shard);
     let single = Single::new(results, limits.clone(), clock.clone(), &base.metrics);
     let split = Split { next: Arc::new(single), limits: limits.clone(), budget, clock };
+    Arc::new(Limit { next: Arc::new(split), limits })
+}
+
+/// The stages before a rule's query: no answer is kept, and none is shared.
+pub fn rule_stages(base: &Base, last: Arc<dyn Queries>) -> Arc<dyn Queries> {
+    let (limits, budget, clock) = (base.limits.clone(), base.memory.clone(), base.clock.clone());
+    let shard = Shard { next: last, limits: limits.clone(), budget: budget.clone(), clock: clock.clone() };
+    let split = Split { next: Arc::new(shard), limits: limits.clone(), budget, clock };
     Arc::new(Limit { next: Arc::new(split), limits })
 }

@@ -1,7 +1,7 @@
 //! The object stores of the schema, opened, and what stands on them: chunks, index, shipping.
 
 use crate::config::storage::{Azure, Gcs, S3};
-use crate::config::{Backend, Settings};
+use crate::config::{Backend, Settings, Store};
 use crate::members::own_id;
 use crate::node::Base;
 use format::schema::{Period, Schema, SchemaVersion};
@@ -33,14 +33,15 @@ pub struct Stores {
     /// The same behind the configured caches, if there are any: for those who write and read logs.
     pub cached_chunks: Arc<ChunkStore>,
     index_metrics: IndexMetrics,
+    object_metrics: ObjectMetrics,
 }
 
 impl Stores {
     /// `uses_caches`: a role of the process writes or reads logs.
     pub fn open(base: &Base, uses_caches: bool) -> Result<Stores, String> {
         let settings = &base.settings;
-        let metrics = base.metrics.with_registry(ObjectMetrics::register);
-        let (schema, objects) = opened(settings, Some(&metrics))?;
+        let object_metrics = base.metrics.with_registry(ObjectMetrics::register);
+        let (schema, objects) = opened(settings, Some(&object_metrics))?;
         let cache = &settings.chunk_store_config.chunk_cache_config.embedded_cache;
         let mut chunk_settings = ChunkStoreSettings {
             parallel_fetches_max: settings.storage_config.max_parallel_get_chunk,
@@ -60,7 +61,7 @@ impl Stores {
         let places = Places::new(schema.clone(), objects).map_err(|e| e.message)?;
         let index_metrics = base.metrics.with_registry(IndexMetrics::register);
         let (chunks, cached_chunks) = (Arc::new(chunks), Arc::new(cached_chunks));
-        Ok(Stores { schema, places, chunks, cached_chunks, index_metrics })
+        Ok(Stores { schema, places, chunks, cached_chunks, index_metrics, object_metrics })
     }
 
     pub fn reader(&self, base: &Base) -> Result<Arc<IndexReader>, String> {
@@ -79,6 +80,11 @@ impl Stores {
         let dir = Path::new(&base.settings.storage_config.tsdb_shipper.active_index_directory);
         let uploader = Uploader::open(dir, &own_id(&base.settings), base.clock.clone()).map_err(|e| e.message)?;
         Ok(IndexShipper::new(self.places.clone(), uploader, self.index_metrics.clone()))
+    }
+
+    /// A bucket beside those of the schema.
+    pub fn bucket(&self, name: &str, store: Store) -> Result<Objects, String> {
+        open(name, &object_settings(store), Some(&self.object_metrics)).map_err(|e| e.message)
     }
 
     /// Whether chunks written now carry structured metadata: the newest period decides.
@@ -125,7 +131,7 @@ fn opened(settings: &Settings, metrics: Option<&ObjectMetrics>) -> Result<Opened
     for period in schema.periods() {
         let name = &period.object_store;
         if !objects.contains_key(name) {
-            let opened = open(name, &object_settings(settings, name)?, metrics).map_err(|e| e.message)?;
+            let opened = open(name, &object_settings(settings.store(name)?), metrics).map_err(|e| e.message)?;
             objects.insert(name.clone(), opened);
         }
     }
@@ -148,15 +154,14 @@ fn periods(settings: &Settings) -> Result<Vec<Period>, String> {
         .collect()
 }
 
-fn object_settings(settings: &Settings, name: &str) -> Result<ObjectSettings, String> {
-    let store = settings.store(name)?;
+fn object_settings(store: Store) -> ObjectSettings {
     let place = match store.backend {
         Backend::Filesystem { directory } => Place::Filesystem(FilesystemSettings { directory }),
         Backend::S3(s3) => Place::S3(Box::new(s3_settings(&s3))),
         Backend::Gcs(gcs) => Place::Gcs(gcs_settings(&gcs)),
         Backend::Azure(azure) => Place::Azure(Box::new(azure_settings(&azure))),
     };
-    Ok(ObjectSettings { object_prefix: store.prefix, ..ObjectSettings::new(place) })
+    ObjectSettings { object_prefix: store.prefix, ..ObjectSettings::new(place) }
 }
 
 fn s3_settings(s3: &S3) -> S3Settings {
