@@ -80,6 +80,8 @@ pub struct Run {
 struct RuleRun {
     rule: Rule,
     memory: Memory,
+    /// Nothing is known of the time before its first evaluation.
+    to_be_replayed: bool,
     health: Health,
     last_error: String,
     evaluated_ns: i64,
@@ -107,7 +109,6 @@ impl Run {
     /// series.
     pub async fn run(mut self, mut definition: watch::Receiver<Option<Arc<Group>>>, stop: CancellationToken) {
         let mut next_ns = self.first_time();
-        self.replay(next_ns).await;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -126,6 +127,7 @@ impl Run {
             let evaluator = self.evaluator.clone();
             let evaluated = async {
                 let place = evaluator.places.acquire().await;
+                self.replay(next_ns).await;
                 self.evaluate(next_ns).await;
                 drop(place);
             };
@@ -169,32 +171,38 @@ impl Run {
         tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
     }
 
-    /// Goes through the time before the first evaluation, so that an alert fires when it would have done had this ruler
-    /// run all the time: after a restart, or when it goes on with another's group.
-    async fn replay(&mut self, first_ns: i64) {
+    /// Goes through the time before `at_ns` for rules for which that was not done, so that an alert fires when it would have
+    /// done had this ruler run all the time: after a restart, or when it goes on with another's group. What fails is tried
+    /// again at the next evaluation.
+    async fn replay(&mut self, at_ns: i64) {
         let interval_ns = self.interval_ns();
         let asker = Asker { queries: &self.evaluator.queries, tenant: &self.id.tenant };
-        for run in &mut self.rules {
-            let (timing, Memory::Alerts(active)) = (run.rule.timing(), &mut run.memory) else { continue };
+        for run in self.rules.iter_mut().filter(|run| run.to_be_replayed) {
+            let timing = run.rule.timing();
+            let Memory::Alerts(active) = &mut run.memory else { continue };
             let span_ns = nanos(timing.hold).saturating_add(nanos(timing.keep_firing));
             if span_ns == 0 {
+                run.to_be_replayed = false;
                 continue;
             }
             let step_ns = interval_ns.saturating_mul((span_ns / interval_ns / REPLAYED_STEPS_MAX) + 1);
-            let start_ns = first_ns - (span_ns / step_ns + 1) * step_ns;
-            let steps = match asker.over(&run.rule, start_ns, first_ns - step_ns, step_ns).await {
+            let count = span_ns / step_ns + 1;
+            let start_ns = at_ns - count * step_ns;
+            let steps = match asker.over(&run.rule, start_ns, at_ns - step_ns, step_ns).await {
                 Ok(steps) => steps,
                 Err(error) => {
                     let (GroupId { tenant, namespace, name }, alert) = (&self.id, &run.rule.alert);
-                    tracing::warn!(%tenant, namespace, group = name, alert, error, "what was pending is not known");
+                    tracing::warn!(%tenant, namespace, group = name, alert, error, "what was pending is not known yet");
                     continue;
                 }
             };
-            for (step, at_ns) in (0..).map(|i| (i, start_ns + i * step_ns)).take_while(|(_, at_ns)| *at_ns < first_ns) {
+            active.clear();
+            for step in 0..count {
                 let vector = steps.get(&step).cloned().unwrap_or_default();
                 let Ok(found) = evaluate::alerts(&run.rule, vector, 0, &self.evaluator.around, false) else { continue };
-                active.observe(found, at_ns, timing);
+                active.observe(found, start_ns + step * step_ns, timing);
             }
+            run.to_be_replayed = false;
         }
     }
 
@@ -306,7 +314,8 @@ impl RuleRun {
             false => Memory::Alerts(ActiveAlerts::default()),
         };
         let (health, last_error) = (Health::Unknown, String::new());
-        RuleRun { rule, memory, health, last_error, evaluated_ns: 0, evaluation_time: Duration::ZERO }
+        let (to_be_replayed, evaluation_time) = (!rule.alert.is_empty(), Duration::ZERO);
+        RuleRun { rule, memory, to_be_replayed, health, last_error, evaluated_ns: 0, evaluation_time }
     }
 
     /// Remembers what an evaluation gave; the samples to be recorded come back.

@@ -196,6 +196,19 @@ async fn who_goes_on_with_a_group_knows_since_when_alerts_are_pending() {
         assert_eq!(bench.sent().len(), usize::from(fires));
         assert!(bench.samples().iter().all(|sample| sample.contains(" 3600 ")), "nothing of before");
     }
+    // What fails is done later.
+    let mut run = bench.run(&format!("name: g\nrules: [{{alert: A, expr: {RATE:?}, for: 5m}}]"));
+    bench.queries.fail(RATE, "no store");
+    run.replay(now).await;
+    bench.queries.answer_since(RATE, now - 310 * SECOND, 2.0);
+    run.evaluate(now).await;
+    assert_eq!(bench.states(), ["A pending ok "]);
+    run.replay(now + 60 * SECOND).await;
+    run.evaluate(now + 60 * SECOND).await;
+    assert_eq!(bench.states(), ["A firing ok "]);
+    let asked = bench.queries.asked().len();
+    run.replay(now + 120 * SECOND).await;
+    assert_eq!(bench.queries.asked().len(), asked, "once is enough");
     // A year is gone through in as few steps.
     let mut run = bench.run(&format!("name: g\nrules: [{{alert: A, expr: {RATE:?}, for: 365d}}]"));
     bench.queries.answer_since(RATE, now - 400 * 86_400 * SECOND, 2.0);
