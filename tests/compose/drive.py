@@ -10,6 +10,16 @@ import urllib.parse
 import urllib.request
 
 GATEWAY = "http://localhost:3100"
+ALERTMANAGER = "http://localhost:9093"
+RULES = """
+name: compose
+interval: 1s
+rules:
+  - alert: Lines
+    expr: sum(count_over_time({app="compose"}[1h])) > 0
+    for: 2s
+    annotations: {summary: "{{ $value }} lines"}
+"""
 READY_WITHIN_S = 120
 VISIBLE_WITHIN_S = 30
 passed = failed = 0
@@ -22,9 +32,10 @@ def check(claim, holds, detail=""):
 
 
 def call(path, body=None, timeout=20):
-    """Status and body; a connection that fails is status 0."""
+    """Status and body; a connection that fails is status 0. A body is a text, or something to be sent as JSON."""
     headers = {"X-Scope-OrgID": "demo", "Content-Type": "application/json"}
-    request = urllib.request.Request(GATEWAY + path, data=body and json.dumps(body).encode(), headers=headers)
+    body = json.dumps(body) if isinstance(body, dict) else body
+    request = urllib.request.Request(GATEWAY + path, data=body and body.encode(), headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return answer.status, answer.read().decode()
@@ -92,6 +103,12 @@ def cached_chunks():
     return int(stats[stats.index("cmd_set") + 1])
 
 
+def alerts():
+    """The names of the alerts that the Alertmanager shows."""
+    with urllib.request.urlopen(ALERTMANAGER + "/api/v2/alerts", timeout=20) as answer:
+        return [alert["labels"]["alertname"] for alert in json.load(answer)]
+
+
 def short(seen, ledger):
     lines, note = seen
     return f"{len(lines or [])} of {len(ledger.lines)} lines, {note}"
@@ -106,6 +123,10 @@ def main(services):
     ledger.push(500)
     check("pushes need no second try", not ledger.failures, ledger.failures[:3])
     check("every line is returned once", until(VISIBLE_WITHIN_S, ledger.complete), short(ledger.seen, ledger))
+
+    accepted = call("/loki/api/v1/rules/compose", RULES)
+    check("the gateway takes a rule", accepted[0] == 202, accepted)
+    check("its alert reaches the Alertmanager", until(VISIBLE_WITHIN_S, lambda: "Lines" in alerts()), call("/prometheus/api/v1/rules"))
 
     compose("kill", "-s", "SIGKILL", "ingester-1")
     ledger.push(500)

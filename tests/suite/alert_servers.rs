@@ -4,7 +4,6 @@
 #![allow(dead_code, reason = "each test that includes this file uses a part of it")]
 
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -77,10 +76,6 @@ impl Server {
             let _ = process.kill();
             let _ = process.wait();
         }
-    }
-
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     pub fn url(&self) -> String {

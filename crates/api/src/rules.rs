@@ -1,6 +1,5 @@
-//! Loki's rules API: a tenant's rule groups as YAML, and how rules and alerts stand as Prometheus tells it. Where no rules are
-//! kept, clients that look for them find none: Grafana asks every Loki data source, and shows an error for any other
-//! answer. It must not know how rules are evaluated.
+//! Loki's rules API: a tenant's rule groups as YAML, and how rules and alerts stand as Prometheus tells it: Grafana asks
+//! every Loki data source for them. It must not know how rules are evaluated.
 
 mod states;
 
@@ -21,8 +20,7 @@ use std::sync::Arc;
 /// What the handlers of rules need.
 #[derive(Clone)]
 pub struct RulesApi {
-    /// `None`: no rules are kept.
-    pub rules: Option<Arc<dyn Rules>>,
+    pub rules: Arc<dyn Rules>,
     pub auth_enabled: bool,
 }
 
@@ -32,39 +30,29 @@ pub fn router(api: RulesApi) -> Router {
     let mut routes =
         Router::new().route("/prometheus/api/v1/rules", get(rules)).route("/prometheus/api/v1/alerts", get(alerts));
     for prefix in ["/loki/api/v1/rules", "/api/prom/rules"] {
-        let (namespace, group) = (get(namespace_groups), get(group));
-        let writes = api.rules.is_some();
-        let namespace = if writes { namespace.post(set_group).merge(delete(delete_namespace)) } else { namespace };
-        let group = if writes { group.merge(delete(delete_group)) } else { group };
         routes = routes
             .route(prefix, get(groups))
-            .route(&format!("{prefix}/{{namespace}}"), namespace)
-            .route(&format!("{prefix}/{{namespace}}/{{group}}"), group);
+            .route(&format!("{prefix}/{{namespace}}"), get(namespace_groups).post(set_group).delete(delete_namespace))
+            .route(&format!("{prefix}/{{namespace}}/{{group}}"), get(group).delete(delete_group));
     }
     routes.with_state(api)
 }
 
 impl RulesApi {
-    /// The tenant, and its rules; `none` is the error where none are kept.
-    fn rules(&self, headers: &HeaderMap, none: &str) -> Result<(TenantId, &Arc<dyn Rules>), ApiError> {
-        let tenant = tenant(headers, self.auth_enabled).map_err(ApiError::ingest)?;
-        let rules = self.rules.as_ref().ok_or_else(|| ApiError::ingest(Error::new(Kind::NotFound, none)))?;
-        Ok((tenant, rules))
+    fn tenant(&self, headers: &HeaderMap) -> Result<TenantId, ApiError> {
+        tenant(headers, self.auth_enabled).map_err(ApiError::ingest)
     }
 
     async fn list(&self, headers: &HeaderMap, namespace: Option<&str>) -> Answer {
-        let (tenant, rules) = self.rules(headers, "no rule groups found")?;
-        yaml(rules.list(&tenant, namespace).await)
+        yaml(self.rules.list(&self.tenant(headers)?, namespace).await)
     }
 
     /// The groups of every tenant that the request names.
     async fn states(&self, headers: &HeaderMap) -> Result<Vec<GroupState>, ApiError> {
         let tenants = tenants(headers, self.auth_enabled).map_err(ApiError::ingest)?;
         let mut states = Vec::new();
-        if let Some(rules) = &self.rules {
-            for tenant in &tenants.ids {
-                states.extend(rules.states(tenant).await.map_err(ApiError::ingest)?);
-            }
+        for tenant in &tenants.ids {
+            states.extend(self.rules.states(tenant).await.map_err(ApiError::ingest)?);
         }
         Ok(states)
     }
@@ -86,19 +74,18 @@ async fn group(
     Path((namespace, group)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    let (tenant, rules) = api.rules(&headers, "group does not exist")?;
-    yaml(rules.group(&tenant, &namespace, &group).await)
+    yaml(api.rules.group(&api.tenant(&headers)?, &namespace, &group).await)
 }
 
 /// Writes the rule group in the body, or replaces the one of its name.
 async fn set_group(State(api): State<RulesApi>, Path(namespace): Path<String>, request: Request<Body>) -> Answer {
     let (parts, body) = request.into_parts();
-    let (tenant, rules) = api.rules(&parts.headers, "no rule groups found")?;
+    let tenant = api.tenant(&parts.headers)?;
     let too_large = |_| Error::too_large(format!("the rule group is larger than {GROUP_BYTES_MAX} bytes"));
     let body = to_bytes(body, GROUP_BYTES_MAX).await.map_err(too_large).map_err(ApiError::ingest)?;
     let group = std::str::from_utf8(&body).map_err(|e| Error::invalid(format!("the rule group is no UTF-8: {e}")));
     let group = group.map_err(ApiError::ingest)?;
-    rules.set(&tenant, &namespace, group).await.map_err(ApiError::ingest)?;
+    api.rules.set(&tenant, &namespace, group).await.map_err(ApiError::ingest)?;
     Ok(accepted())
 }
 
@@ -108,15 +95,13 @@ async fn delete_group(
     Path((namespace, group)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    let (tenant, rules) = api.rules(&headers, "group does not exist")?;
-    rules.delete_group(&tenant, &namespace, &group).await.map_err(ApiError::ingest)?;
+    api.rules.delete_group(&api.tenant(&headers)?, &namespace, &group).await.map_err(ApiError::ingest)?;
     Ok(accepted())
 }
 
 /// Removes all rule groups of a namespace.
 async fn delete_namespace(State(api): State<RulesApi>, Path(namespace): Path<String>, headers: HeaderMap) -> Answer {
-    let (tenant, rules) = api.rules(&headers, "group namespace does not exist")?;
-    rules.delete_namespace(&tenant, &namespace).await.map_err(ApiError::ingest)?;
+    api.rules.delete_namespace(&api.tenant(&headers)?, &namespace).await.map_err(ApiError::ingest)?;
     Ok(accepted())
 }
 

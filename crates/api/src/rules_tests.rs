@@ -94,26 +94,9 @@ async fn ask(api: &RulesApi, method: &str, path: &str, tenant: &str, body: &str)
 }
 
 #[tokio::test]
-async fn clients_find_no_rules_where_none_are_kept() {
-    for (auth_enabled, method, path, status, part) in [
-        (false, "GET", "/prometheus/api/v1/rules", 200, "\"data\":{\"groups\":[]}"),
-        (false, "GET", "/prometheus/api/v1/alerts", 200, "\"data\":{\"alerts\":[]}"),
-        (false, "GET", "/api/prom/rules", 404, "no rule groups found\n"),
-        (false, "GET", "/loki/api/v1/rules/a%2Fb", 404, "no rule groups found\n"),
-        (false, "GET", "/api/prom/rules/test/test", 404, "group does not exist\n"),
-        (false, "POST", "/loki/api/v1/rules/test", 405, ""),
-        (true, "GET", "/prometheus/api/v1/rules", 401, "no org id\n"),
-    ] {
-        let api = RulesApi { rules: None, auth_enabled };
-        let (got, _, body) = ask(&api, method, path, "", "").await;
-        assert!(got == status && body.contains(part), "{path}: {got} {body}");
-    }
-}
-
-#[tokio::test]
 async fn groups_are_read_and_written_as_yaml() {
     let known = Arc::new(Known::default());
-    let api = RulesApi { rules: Some(known.clone()), auth_enabled: true };
+    let api = RulesApi { rules: known.clone(), auth_enabled: true };
     let done = r#"{"data":null,"error":"","errorType":"","status":"success"}"#;
     let large = "x".repeat(GROUP_BYTES_MAX + 1);
     for prefix in ["/loki/api/v1/rules", "/api/prom/rules"] {
@@ -145,7 +128,7 @@ async fn groups_are_read_and_written_as_yaml() {
 
 #[tokio::test]
 async fn states_are_prometheus_json() {
-    let api = RulesApi { rules: Some(Arc::new(Known::default())), auth_enabled: true };
+    let api = RulesApi { rules: Arc::new(Known::default()), auth_enabled: true };
     let data = async |path: &str| {
         let (status, _, body) = ask(&api, "GET", path, "a|b", "").await;
         assert_eq!(status, 200, "{path}: {body}");

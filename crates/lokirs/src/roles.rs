@@ -10,6 +10,7 @@ mod queue;
 mod read;
 mod results;
 mod ring;
+mod role_ring;
 mod ruler;
 pub(crate) mod stores;
 mod write;

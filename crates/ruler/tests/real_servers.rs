@@ -1,8 +1,11 @@
 //! Alerts and samples sent to the servers that operators run, an Alertmanager and a Prometheus, and read back from
 //! them.
 
+#[path = "../../../tests/suite/alert_servers.rs"]
+mod alert_servers;
+
+use alert_servers::Server;
 use model::{Labels, TenantId};
-use parking_lot::Mutex;
 use ruler::alert::Alert;
 use ruler::notify::{AlertmanagerConfig, Notifier, NotifySettings};
 use ruler::outbound::{Alerts, Samples};
@@ -15,122 +18,10 @@ use runtime::reload::Reloader;
 use runtime::settings::SecretUrl;
 use runtime::tasks::Tasks;
 use serde_json::Value;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
-const SERVES_WITHIN: Duration = Duration::from_secs(60);
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
-
-/// Two tests may want a package at one time, and the package manager serves one.
-static INSTALLING: Mutex<()> = Mutex::new(());
-
-/// A program of a Debian package of the same name; who has it not gets it.
-fn installed(package: &str) -> String {
-    let _one = INSTALLING.lock();
-    let there = || Command::new(package).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !there() {
-        for arguments in [&["update"][..], &["install", "-y", "--no-install-recommends", package]] {
-            let mut apt = Command::new("apt-get");
-            apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
-            let status = apt.status().unwrap_or_else(|error| panic!("{package} is not there, nor is apt-get: {error}"));
-            assert!(status.success(), "{package} is not there, and apt-get {arguments:?} fails: {status}");
-        }
-        assert!(there(), "{package} is installed and does not start");
-    }
-    package.to_string()
-}
-
-struct Server {
-    process: Child,
-    port: u16,
-    _dir: TempDir,
-}
-
-impl Server {
-    /// `command` is given a directory and a port.
-    async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Server {
-        let dir = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = command(dir.path(), port);
-        command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = Server { process: command.spawn().unwrap(), port, _dir: dir };
-        let started = Instant::now();
-        while server.get("/-/ready").await.is_none() {
-            assert!(started.elapsed() < SERVES_WITHIN, "{command:?} does not serve");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        server
-    }
-
-    async fn alertmanager() -> Server {
-        let program = installed("prometheus-alertmanager");
-        let config = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n";
-        Server::start(|dir, port| {
-            std::fs::write(dir.join("alertmanager.yml"), config).unwrap();
-            let mut command = Command::new(program);
-            command.args(["--config.file=alertmanager.yml", "--storage.path=data", "--cluster.listen-address="]);
-            command.args([
-                format!("--web.listen-address=127.0.0.1:{port}"),
-                "--web.route-prefix=/".into(),
-                format!("--web.external-url=http://127.0.0.1:{port}/"),
-            ]);
-            command
-        })
-        .await
-    }
-
-    async fn prometheus() -> Server {
-        let program = installed("prometheus");
-        Server::start(|dir, port| {
-            std::fs::write(dir.join("prometheus.yml"), "global: {}\n").unwrap();
-            let mut command = Command::new(program);
-            command.args([
-                "--config.file=prometheus.yml",
-                "--storage.tsdb.path=data",
-                "--web.enable-remote-write-receiver",
-            ]);
-            command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-            command
-        })
-        .await
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// The body of a 200.
-    async fn get(&self, path: &str) -> Option<String> {
-        // A second installation finds the first one in place; either way there is a provider.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let answer = reqwest::Client::new().get(format!("{}{path}", self.url())).send().await.ok()?;
-        if answer.status().is_success() { answer.text().await.ok() } else { None }
-    }
-
-    /// The first answer that `wanted` takes.
-    async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let started = Instant::now();
-        loop {
-            let body = self.get(path).await.unwrap_or_default();
-            let json: Value = serde_json::from_str(&body).unwrap_or_default();
-            if wanted(&json) {
-                return json;
-            }
-            assert!(started.elapsed() < ARRIVES_WITHIN, "{path} answers {body}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 struct Process {
     metrics: Metrics,
@@ -244,8 +135,7 @@ async fn a_prometheus_takes_samples_and_has_them_all_once_it_is_back() {
     let total = "sum(count_over_time(%7B__name__%3D%22log%3Alines%3Arate1m%22%7D%5B1m%5D))";
     server.until(&query(total), value("5000")).await;
     // While it is away, samples wait on disk.
-    server.process.kill().unwrap();
-    server.process.wait().unwrap();
+    server.kill();
     writer.append(&tenant(), samples(10..15));
     let waits = || std::fs::read_dir(wal.path().join("acme/prometheus")).is_ok_and(|files| files.count() > 0);
     let started = Instant::now();
@@ -254,10 +144,7 @@ async fn a_prometheus_takes_samples_and_has_them_all_once_it_is_back() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     writer.append(&tenant(), samples(15..20));
-    let mut command = Command::new("prometheus");
-    command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.enable-remote-write-receiver"]);
-    command.arg(format!("--web.listen-address=127.0.0.1:{}", server.port)).current_dir(server._dir.path());
-    server.process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    server.start().await;
     server.until(&query(total), value("10000")).await;
     server.until(&query("%7B__name__%3D%22log%3Alines%3Arate1m%22,app%3D%22a007%22%7D"), value("19.5")).await;
     assert!(process.tasks.stop(Duration::from_secs(10)).await.is_empty());

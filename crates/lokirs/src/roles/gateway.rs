@@ -1,6 +1,7 @@
 //! The index gateways of the cluster: how this process asks them, and how it is one. A gateway that fails is passed over;
 //! when none answers, the process reads the index itself: an answer is never shorter for want of a gateway.
 
+use super::role_ring::RoleRing;
 use crate::node::{Base, Parts};
 use async_trait::async_trait;
 use cluster::members::{Member, MemberState, Members, StaticMembers};
@@ -32,7 +33,7 @@ type Labelled = Family<Vec<(&'static str, &'static str)>, Counter>;
 
 /// The index as the queriers of this process ask it.
 pub struct Gateways {
-    members: Arc<dyn Members>,
+    gateways: RoleRing,
     /// With `index_gateway.mode: ring`: how many gateways answer for a tenant.
     replicas: Option<usize>,
     pool: Pool<dyn Index>,
@@ -40,15 +41,10 @@ pub struct Gateways {
     clock: SharedClock,
     /// Counts questions: each begins with another gateway.
     turn: AtomicUsize,
-    /// The view of an unchanged cluster is kept.
-    last: Mutex<Option<Seen>>,
     /// When a gateway failed, by its address.
     failed_ns: Mutex<HashMap<String, i64>>,
     requests: Labelled,
 }
-
-/// The members as they were, and the ring of the gateways among them.
-type Seen = (Arc<[Member]>, Arc<Ring>);
 
 /// What a process asks that plays no gateway; `own` is its own reader.
 pub fn asked(base: &Base, own: Arc<dyn Index>) -> Arc<dyn Index> {
@@ -93,29 +89,24 @@ impl Gateways {
     ) -> Self {
         let help = "Questions to index gateways, by how they ended; own: no gateway answered, the index was read here";
         Gateways {
-            members,
+            gateways: RoleRing::new(members, INDEX_GATEWAY),
             replicas,
             pool,
             own,
             clock,
             turn: AtomicUsize::new(0),
-            last: Mutex::default(),
             failed_ns: Mutex::default(),
             requests: metrics.counters("index_gateway_client_requests", help),
         }
     }
 
     fn ring(&self) -> Arc<Ring> {
-        let all = self.members.all();
-        let mut last = self.last.lock();
-        if let Some((_, ring)) = last.as_ref().filter(|(seen, _)| Arc::ptr_eq(seen, &all)) {
-            return ring.clone();
+        let (ring, changed) = self.gateways.current();
+        if changed {
+            let gateways = ring.members();
+            self.pool.keep(gateways);
+            self.failed_ns.lock().retain(|address, _| gateways.iter().any(|gateway| gateway.grpc_address == *address));
         }
-        self.pool.keep(&all);
-        let gateways: Vec<Member> = all.iter().filter(|member| member.plays(INDEX_GATEWAY)).cloned().collect();
-        self.failed_ns.lock().retain(|address, _| gateways.iter().any(|gateway| gateway.grpc_address == *address));
-        let ring = Arc::new(Ring::new(gateways));
-        *last = Some((all, ring.clone()));
         ring
     }
 

@@ -1,13 +1,13 @@
 //! The ruler of a process: its share of the cluster's rules evaluated against the process's own engine, and the rules API.
 
 use super::read;
+use super::role_ring::RoleRing;
 use super::stores::Stores;
 use crate::config::{RuleStorage, Settings};
 use crate::node::{Base, Parts};
 use api::rules::RulesApi;
-use cluster::members::{Member, Members};
 use cluster::pool::Pool;
-use cluster::ring::{Ring, token_of};
+use cluster::ring::token_of;
 use model::{Result, TenantId};
 use parking_lot::Mutex;
 use rpc::queries::Queries;
@@ -41,20 +41,17 @@ pub fn serve(base: &Base, stores: &Stores, engine: Arc<dyn Queries>, parts: &mut
     let store = store(&base.settings, stores)?;
     let (evaluation, sending) = (base.tasks.child(), base.tasks.child());
     let evaluator = Arc::new(evaluator(base, engine, &sending));
-    let ring = Arc::new(RulerRing::new(base));
+    let shares = Shares { rulers: RoleRing::new(base.members.clone(), RULER), id: base.id.clone() };
     let tenants = TenantFilter { enabled: own.enabled_tenants.clone(), disabled: own.disabled_tenants.clone() };
-    let owns: Owns = {
-        let ring = ring.clone();
-        Box::new(move |group| ring.owns(group))
-    };
+    let owns: Owns = Box::new(move |group| shares.owns(group));
     let ruler = Ruler::new(store.clone(), evaluator, owns, tenants, own.poll_interval, evaluation.clone());
     evaluation.spawn("ruler", ruler.clone().run(evaluation.stopping()));
     parts.serve_grpc(rule_states_server(ruler.clone()));
     if own.enable_api {
-        let rulers = Arc::new(Peers::new(base, ring, ruler.clone()));
+        let rulers = Arc::new(Peers::new(base, ruler.clone()));
         let rules = RulesService { store, ruler, rulers, limits: base.limits.clone() };
         let auth_enabled = base.settings.auth_enabled.unwrap_or(true);
-        let routes = api::rules::router(RulesApi { rules: Some(Arc::new(rules)), auth_enabled });
+        let routes = api::rules::router(RulesApi { rules: Arc::new(rules), auth_enabled });
         parts.http = std::mem::take(&mut parts.http).merge(routes);
     }
     parts.on_stop("ruler", async move {
@@ -98,12 +95,14 @@ fn evaluator(base: &Base, engine: Arc<dyn Queries>, sending: &runtime::tasks::Ta
     )
 }
 
+type SettingsOf<T> = Arc<dyn Fn(&TenantId) -> Arc<T> + Send + Sync>;
+
 /// A tenant's settings made of its limits, once for each set of limits; a set that cannot be used has been refused when it
 /// was read, and counts as the defaults.
 fn settings_of<T: Default + Send + Sync + 'static>(
     limits: &Arc<Overrides>,
     make: impl Fn(&Limits) -> Result<T, String> + Send + Sync + 'static,
-) -> Arc<dyn Fn(&TenantId) -> Arc<T> + Send + Sync> {
+) -> SettingsOf<T> {
     type Made<T> = HashMap<TenantId, (Arc<Limits>, Arc<T>)>;
     let (limits, made) = (limits.clone(), Mutex::new(Made::<T>::new()));
     Arc::new(move |tenant| {
@@ -122,33 +121,16 @@ fn settings_of<T: Default + Send + Sync + 'static>(
 }
 
 /// Which ruler evaluates which group: the first active one on the ring from the group's token on.
-struct RulerRing {
-    members: Arc<dyn Members>,
+struct Shares {
+    rulers: RoleRing,
+    /// This ruler.
     id: String,
-    /// The view of an unchanged cluster is kept.
-    last: Mutex<Option<(Arc<[Member]>, Arc<Ring>)>>,
 }
 
-impl RulerRing {
-    fn new(base: &Base) -> Self {
-        RulerRing { members: base.members.clone(), id: base.id.clone(), last: Mutex::default() }
-    }
-
-    fn ring(&self) -> Arc<Ring> {
-        let all = self.members.all();
-        let mut last = self.last.lock();
-        if let Some((_, ring)) = last.as_ref().filter(|(seen, _)| Arc::ptr_eq(seen, &all)) {
-            return ring.clone();
-        }
-        let rulers: Vec<Member> = all.iter().filter(|member| member.plays(RULER)).cloned().collect();
-        let ring = Arc::new(Ring::new(rulers));
-        *last = Some((all, ring.clone()));
-        ring
-    }
-
+impl Shares {
     fn owns(&self, group: &GroupId) -> bool {
         let GroupId { tenant, namespace, name } = group;
-        let (ring, mut chosen) = (self.ring(), Vec::new());
+        let ((ring, _), mut chosen) = (self.rulers.current(), Vec::new());
         let found = ring.writers(token_of(&format!("{tenant};{namespace};{name}"), 0), 1, &mut chosen);
         found.is_ok() && chosen.first().is_some_and(|i| ring.members()[*i].id == self.id)
     }
@@ -156,28 +138,31 @@ impl RulerRing {
 
 /// The rulers as one of them asks them.
 struct Peers {
-    ring: Arc<RulerRing>,
+    rulers: RoleRing,
+    id: String,
     pool: Pool<dyn RuleStates>,
     own: Arc<dyn RuleStates>,
 }
 
 impl Peers {
-    fn new(base: &Base, ring: Arc<RulerRing>, own: Arc<dyn RuleStates>) -> Self {
+    fn new(base: &Base, own: Arc<dyn RuleStates>) -> Self {
         let connector = base.connectors.ruler.clone();
         let connect = move |address: &str| -> Result<Arc<dyn RuleStates>> {
             Ok(Arc::new(RuleStatesClient::connect(&connector, address)?))
         };
-        let pool = Pool::new(Some((base.id.clone(), own.clone())), Box::new(connect));
-        Peers { ring, pool, own }
+        let (rulers, id) = (RoleRing::new(base.members.clone(), RULER), base.id.clone());
+        Peers { rulers, id, pool: Pool::new(None, Box::new(connect)), own }
     }
 }
 
 impl Rulers for Peers {
     fn all(&self) -> Vec<Arc<dyn RuleStates>> {
-        let ring = self.ring.ring();
-        self.pool.keep(ring.members());
+        let (ring, changed) = self.rulers.current();
+        if changed {
+            self.pool.keep(ring.members());
+        }
         let alive = ring.members().iter().filter(|member| member.state.answers_reads());
-        let others = alive.filter(|member| member.id != self.ring.id);
+        let others = alive.filter(|member| member.id != self.id);
         others.filter_map(|member| self.pool.get(member).ok()).chain([self.own.clone()]).collect()
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
-use cluster::members::{MemberState, StaticMembers};
+use cluster::members::{Member, MemberState, StaticMembers};
 
-fn ring(own: &str, states: &[(&str, MemberState)]) -> RulerRing {
+fn shares(own: &str, states: &[(&str, MemberState)]) -> Shares {
     let member = |(id, state): &(&str, MemberState)| Member {
         id: id.to_string(),
         grpc_address: format!("{id}:9095"),
@@ -10,7 +10,7 @@ fn ring(own: &str, states: &[(&str, MemberState)]) -> RulerRing {
         roles: vec![RULER.into()],
     };
     let members = Arc::new(StaticMembers::new(states.iter().map(member).collect()));
-    RulerRing { members, id: own.into(), last: Mutex::default() }
+    Shares { rulers: RoleRing::new(members, RULER), id: own.into() }
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn each_group_is_evaluated_by_one_active_ruler() {
         let states: Vec<(&str, MemberState)> = ["a", "b", "c"].into_iter().zip(states).collect();
         let mut owned = [0; 3];
         for group in (0..300).map(group) {
-            let owners: Vec<usize> = (0..3).filter(|i| ring(states[*i].0, &states).owns(&group)).collect();
+            let owners: Vec<usize> = (0..3).filter(|i| shares(states[*i].0, &states).owns(&group)).collect();
             assert_eq!(owners.len(), 1, "{group:?}");
             assert_eq!(states[owners[0]].1, Active);
             owned[owners[0]] += 1;
