@@ -12,7 +12,7 @@ const TARGETS: [&str; 4] = ["write", "write", "write", "read"];
 const WRITERS: [usize; 3] = [0, 1, 2];
 const READER: usize = 3;
 const ROUNDS: u64 = 1;
-const KILLS: u64 = 5;
+const KILLS: u64 = 30;
 /// Between two events.
 const LOAD: Duration = Duration::from_millis(500);
 

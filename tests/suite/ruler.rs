@@ -120,6 +120,7 @@ async fn an_alert_fires_outlives_a_kill_and_is_resolved() {
     prometheus.until(&series(r#"ALERTS{alertname="Errors"}"#), gone).await;
     assert!(client.metric("loki_prometheus_rule_evaluations_total", "errors/1").await >= 10.0);
     assert_eq!(client.metric("loki_prometheus_rule_evaluation_failures_total", "errors/1").await, 0.0);
+    assert!(client.metric("loki_ruler_wal_samples_appended_total", "").await > 10.0);
     assert_eq!(client.send("DELETE", "/loki/api/v1/rules/team%2Fa").await.0, 202);
     until("its rules are gone", async || rule(&client, "Errors").await.is_none().then_some(())).await;
     node.stop();

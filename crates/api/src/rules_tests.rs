@@ -1,6 +1,6 @@
 use super::*;
 use async_trait::async_trait;
-use model::Labels;
+use model::{Kind, Labels};
 use rpc::rules::{AlertState, Alerting, Health, RuleState};
 use std::sync::Mutex;
 use std::time::Duration;

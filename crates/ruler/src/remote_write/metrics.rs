@@ -11,6 +11,7 @@ const REASONS: [&str; 3] = ["queue_full", "too_old", "dropped_series"];
 
 #[derive(Clone)]
 pub(super) struct RemoteMetrics {
+    appended: Family<Labels, Counter>,
     samples: Family<Labels, Counter>,
     failed: Family<Labels, Counter>,
     retried: Family<Labels, Counter>,
@@ -50,6 +51,7 @@ impl RemoteMetrics {
         let help = "Highest timestamp of a sample that was sent, in seconds since the epoch";
         metrics.register(&name("queue_highest_sent_timestamp_seconds"), help, Family::clone(&highest_sent));
         RemoteMetrics {
+            appended: metrics.counters("ruler_wal_samples_appended", "Total number of samples that rules recorded"),
             samples: metrics.counters(&name("samples"), "Total number of samples sent to remote storage"),
             failed: metrics.counters(&name("samples_failed"), "Total number of samples that remote storage refused"),
             retried: metrics.counters(&name("samples_retried"), "Total number of samples sent again after a failure"),
@@ -66,6 +68,7 @@ impl RemoteMetrics {
     }
 
     pub(super) fn recorded(&self, tenant: &str, samples: &[Sample]) {
+        self.appended.get_or_create(&of_tenant(tenant)).inc_by(samples.len() as u64);
         if let Some(highest) = highest_seconds(samples) {
             rise(&self.highest.get_or_create(&of_tenant(tenant)), highest);
         }
@@ -94,6 +97,7 @@ impl RemoteMetrics {
     }
 
     pub(super) fn forget_tenant(&self, tenant: &str) {
+        self.appended.remove(&of_tenant(tenant));
         self.highest.remove(&of_tenant(tenant));
     }
 }
