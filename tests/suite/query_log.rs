@@ -24,7 +24,7 @@ fn logfmt(line: &str) -> HashMap<String, String> {
 }
 
 /// What Loki's users read of the line, with the values that are known here.
-const KNOWN: [(&str, &str); 14] = [
+const KNOWN: [(&str, &str); 16] = [
     ("level", "info"),
     ("component", "querier"),
     ("org_id", "fake"),
@@ -39,6 +39,9 @@ const KNOWN: [(&str, &str); 14] = [
     ("returned_lines", "1"),
     ("total_lines", "2"),
     ("total_entries", "1"),
+    // Tags; one that would pass for a field of ours is none.
+    ("source", "logs"),
+    ("team", "a_b"),
 ];
 
 const PRESENT: [&str; 12] = [
@@ -72,7 +75,9 @@ async fn a_query_leaves_lokis_line_and_its_answer_names_it() {
     let http = reqwest::Client::new();
     let named = http.get(&url).header("X-Request-Id", "mine-1").send().await.unwrap();
     assert_eq!(named.headers()["x-request-id"], "mine-1");
-    let hostile = http.get(&url).header("X-Request-Id", "two words").send().await.unwrap();
+    let hostile = http.get(&url).header("X-Request-Id", "two words");
+    let hostile =
+        hostile.header("X-Query-Tags", "Source=logs,org_id=other,level=error,team=a\"b").send().await.unwrap();
     let id = hostile.headers()["x-request-id"].to_str().unwrap().to_string();
     assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     let refused = http.get(url.replace("%7Ba", "%7B1")).send().await.unwrap();

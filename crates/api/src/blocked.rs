@@ -1,14 +1,13 @@
 //! `blocked_queries`: a tenant's queries that are refused by their text, hash, type or tags. It must not know how a query
 //! runs.
 
+use crate::query::tags::tags;
 use axum::http::HeaderMap;
 use logql::ast::{Expr, Stage};
 use model::{Error, Result, pattern};
 use rpc::queries::query_hash;
 use runtime::limits::{BlockedQuery, Limits};
 use std::sync::Arc;
-
-const TAGS_HEADER: &str = "x-query-tags";
 
 /// Refuses a query that one of the tenants blocks. A text that is no query is left to those who read it.
 pub fn check(query: &str, headers: &HeaderMap, limits: &[Arc<Limits>]) -> Result<()> {
@@ -56,13 +55,6 @@ fn is_filter(stage: &Stage) -> bool {
     matches!(stage, Stage::LineFilter(_) | Stage::LabelFilter(_))
 }
 
-/// `name=value` pairs of the header.
-fn tags(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = headers.get(TAGS_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let pairs = text.split(',').filter_map(|tag| tag.split_once('='));
-    pairs.map(|(name, value)| (name.trim().to_string(), value.trim().to_string())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +96,7 @@ mod tests {
             blocked_queries: vec![BlockedQuery { query_tags: tags, ..rule("") }],
             ..Limits::default()
         });
-        let headers = HeaderMap::from_iter([(TAGS_HEADER.parse().unwrap(), "Source=Grafana,x=y".parse().unwrap())]);
+        let headers = HeaderMap::from_iter([("x-query-tags".parse().unwrap(), "Source=Grafana,x=y".parse().unwrap())]);
         assert!(check(LIMITED, &headers, &[limits]).is_err());
     }
 }

@@ -77,7 +77,7 @@ impl Asked {
 fn request(query: &str, start_ns: i64, end_ns: i64, limit: u32) -> QueryRequest {
     let time = QueryTime::Range { start_ns, end_ns, step_ns: 600 * S, interval_ns: 0 };
     let (query, direction) = (query.to_string(), Direction::Backward);
-    QueryRequest { query, time, limit, direction, part: None, partial_series: false, no_cache: false }
+    QueryRequest { query, time, limit, direction, part: None, partial_series: false, no_cache: false, tags: vec![] }
 }
 
 fn overrides(limits: Limits) -> Arc<Overrides> {

@@ -15,18 +15,21 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, reload};
 
 /// Our crates: the level of settings is theirs. Libraries never speak below a warning.
-const OWN_CRATES: [&str; 13] = [
+const OWN_CRATES: [&str; 16] = [
     "api",
+    "cache",
     "cluster",
     "compactor",
     "distributor",
     "format",
+    "frontend",
     "ingester",
     "logql",
     "lokirs",
     "model",
     "querier",
     "rpc",
+    "ruler",
     "runtime",
     "storage",
 ];
@@ -113,6 +116,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             line.pair("msg", &fields.message);
         }
         fields.others.iter().for_each(|(name, value)| line.pair(name, value));
+        fields.tags().for_each(|(name, value)| line.pair(name, value));
         // A log that cannot be written has nobody to complain to.
         let _ = std::io::stderr().lock().write_all(line.finish().as_bytes());
     }
@@ -143,13 +147,27 @@ struct Fields {
     /// Instead of file and line, for lines that users look for under Loki's name.
     caller: Option<String>,
     others: Vec<(&'static str, String)>,
+    /// Pairs whose names a client has chosen: `a=b,c=d`.
+    tags: String,
 }
 
+/// What every line has.
+const OWN_NAMES: [&str; 5] = ["level", "ts", "caller", "traceID", "msg"];
+
 impl Fields {
+    /// Each as a field of its own. A name that the line has already is not for clients to use.
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_taken = |name: &str| OWN_NAMES.contains(&name) || self.others.iter().any(|(own, _)| *own == name);
+        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        let pairs = self.tags.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.filter(move |(name, _)| is_name(name) && !is_taken(name))
+    }
+
     fn put(&mut self, field: &Field, value: String) {
         match field.name() {
             "message" => self.message = value,
             "caller" => self.caller = Some(value),
+            "tags" => self.tags = value,
             name => self.others.push((name, value)),
         }
     }

@@ -25,7 +25,7 @@ type SecondsLabels = Vec<(&'static str, String)>;
 
 pub struct QueryLog {
     inner: Arc<dyn Queries>,
-    /// `querier` or `frontend`.
+    /// `querier`, `frontend` or `ruler`.
     component: &'static str,
     /// Queries that take longer are named once more (`frontend.log_queries_longer_than`); zero: none.
     longer_than: Duration,
@@ -213,6 +213,8 @@ impl QueryLog {
     ) {
         let seconds = took.as_secs_f64().max(f64::MIN_POSITIVE);
         let per_second = |n: u64| (n as f64 / seconds) as u64;
+        let tags: Vec<String> = request.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let tags = tags.join(",");
         tracing::info!(
             caller = CALLER,
             component = self.component,
@@ -249,6 +251,7 @@ impl QueryLog {
             ingester_requests = stats.ingesters_reached,
             ingester_chunk_matches = stats.ingester_blocks,
             error,
+            tags,
         );
     }
 }
@@ -338,6 +341,7 @@ mod tests {
                 direction: model::Direction::Forward,
                 partial_series: false,
                 no_cache: false,
+                tags: vec![],
                 part: None,
             };
             assert_eq!(Asked::new(&request, 9).query_type, expected, "{query}");

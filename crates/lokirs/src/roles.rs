@@ -16,6 +16,7 @@ pub(crate) mod stores;
 mod write;
 
 use crate::node::{Base, Parts};
+use crate::query_log::QueryMetrics;
 use crate::targets::Role;
 use read::Read;
 use rpc::index::Index;
@@ -41,6 +42,7 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
     let compacts = roles.contains(&Role::Compactor);
     let asks = reads || roles.contains(&Role::QueryFrontend);
     let deletes = if compacts || asks { deletes::serve(base, &stores, compacts, parts)? } else { None };
+    let query_metrics = QueryMetrics::new(&base.metrics);
     let schedules = roles.contains(&Role::QueryScheduler);
     let queues = schedules || roles.contains(&Role::QueryFrontend);
     let queue = queues.then(|| queue::serve(base, schedules, parts));
@@ -49,17 +51,18 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
             gateway::serve(base, reader.clone(), parts);
         }
         let index: Arc<dyn Index> = if serves_index { reader } else { gateway::asked(base, reader) };
-        let read = Read { index, ring, deletes: deletes.clone(), queue: queue.clone() };
+        let metrics = query_metrics.clone();
+        let read = Read { index, ring, deletes: deletes.clone(), queue: queue.clone(), metrics };
         let engine = reads.then(|| read::engine(base, &stores, &read));
         if let Some(engine) = engine.clone().filter(|_| serves_queries) {
             read::querier(base, engine, read, parts)?;
         }
         if let Some(engine) = engine.filter(|_| evaluates) {
-            ruler::serve(base, &stores, engine, parts)?;
+            ruler::serve(base, &stores, engine, query_metrics.clone(), parts)?;
         }
     }
     if let Some(queue) = queue.filter(|_| !serves_queries && roles.contains(&Role::QueryFrontend)) {
-        read::query_frontend(base, queue, deletes, parts)?;
+        read::query_frontend(base, queue, deletes, query_metrics, parts)?;
     }
     for role in [Role::IndexGateway, Role::QueryScheduler, Role::QueryFrontend, Role::Ruler] {
         if roles.contains(&role) {

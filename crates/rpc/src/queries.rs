@@ -56,6 +56,8 @@ pub struct QueryRequest {
     /// `Cache-Control: no-cache`: asked anew, and not together with others that ask the same. It does not travel, as no
     /// answers are cached where parts of queries are run.
     pub no_cache: bool,
+    /// What the client says of the query, for the log: names and values. They do not travel.
+    pub tags: Vec<(String, String)>,
 }
 
 impl QueryRequest {

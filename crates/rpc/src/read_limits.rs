@@ -310,6 +310,7 @@ mod tests {
                 direction: Direction::Backward,
                 partial_series: false,
                 no_cache: false,
+                tags: vec![],
                 part: None,
             };
             let expr = logql::parse::parse(query).unwrap();

@@ -70,6 +70,7 @@ impl Asker<'_> {
             part: None,
             partial_series: false,
             no_cache: true,
+            tags: vec![("source".into(), "ruler".into())],
         };
         let response = self.queries.query(&self.tenant.clone().into(), request).await.map_err(|e| e.message)?;
         match response.warnings.as_slice() {

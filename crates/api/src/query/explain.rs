@@ -47,6 +47,7 @@ async fn answer(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<Val
         direction: params.direction()?,
         partial_series: false,
         no_cache: false,
+        tags: vec![],
         part: None,
     };
     let expr = logql::parse::parse(&request.query)?;

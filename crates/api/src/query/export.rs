@@ -153,6 +153,7 @@ impl Export {
             direction: self.direction,
             partial_series: false,
             no_cache: false,
+            tags: vec![],
             part: None,
         }
     }

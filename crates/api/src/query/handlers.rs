@@ -62,6 +62,7 @@ impl ReadApi {
             direction: params.direction()?,
             partial_series: params.is_drilldown(),
             no_cache: params.no_cache(),
+            tags: params.tags(),
             part: None,
         };
         let response = self.ask(tenants, params, request).await?;

@@ -62,6 +62,7 @@ async fn run(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<QueryR
         direction: params.direction()?,
         partial_series: false,
         no_cache: params.no_cache(),
+        tags: params.tags(),
         part: None,
     };
     if let Ok(logql::ast::Expr::Metric(_)) = logql::parse::parse(&request.query) {

@@ -13,6 +13,7 @@ pub(crate) mod params;
 mod patterns;
 mod request_limits;
 mod stats;
+pub(crate) mod tags;
 mod units;
 mod volume;
 

@@ -1,5 +1,6 @@
 //! The parameters of a read: query string and form body merged, defaults and refusals as Loki's.
 
+use super::tags::tags;
 use super::units::{since_ns, step_ns, time_ns};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, header};
@@ -145,11 +146,15 @@ impl Params {
         })
     }
 
+    /// What the client says of its query.
+    pub fn tags(&self) -> Vec<(String, String)> {
+        tags(&self.headers)
+    }
+
     /// Whether Logs Drilldown asks: it takes a partial answer where others get an error.
     pub fn is_drilldown(&self) -> bool {
-        self.headers.get("X-Query-Tags").and_then(|v| v.to_str().ok()).is_some_and(|tags| {
-            tags.split(',').any(|tag| tag.trim().eq_ignore_ascii_case("source=grafana-lokiexplore-app"))
-        })
+        let drilldown = |value: &str| value.eq_ignore_ascii_case("grafana-lokiexplore-app");
+        self.tags().iter().any(|(name, value)| name == "source" && drilldown(value))
     }
 }
 

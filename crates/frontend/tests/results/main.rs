@@ -118,6 +118,7 @@ pub fn request(query: &str, time: QueryTime) -> QueryRequest {
         part: None,
         partial_series: false,
         no_cache: false,
+        tags: vec![],
     }
 }
 

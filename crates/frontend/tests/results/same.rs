@@ -198,6 +198,7 @@ fn random_request(random: &mut Random, now_ns: i64) -> QueryRequest {
         direction,
         partial_series: random.below(3) == 0,
         no_cache: random.below(15) == 0,
+        tags: vec![],
         ..request(query, time)
     }
 }

@@ -36,6 +36,7 @@ pub struct Read {
     pub deletes: Option<Arc<dyn Deletes>>,
     /// The queue that this process holds, if it does.
     pub queue: Option<Arc<Queue>>,
+    pub metrics: QueryMetrics,
 }
 
 /// What answers queries from the ingesters and the store.
@@ -60,7 +61,7 @@ pub fn engine(base: &Base, stores: &Stores, read: &Read) -> Arc<Querier> {
 /// A querier: it answers requests of this process itself, split as a frontend splits them, and those that frontends of
 /// other processes have a place for.
 pub fn querier(base: &Base, querier: Arc<Querier>, read: Read, parts: &mut Parts) -> Result<(), String> {
-    let Read { ring, deletes, queue, .. } = read;
+    let Read { ring, deletes, queue, metrics, .. } = read;
     let tailer = Arc::new(Tailer {
         ingesters: ring,
         queries: querier.clone(),
@@ -69,7 +70,7 @@ pub fn querier(base: &Base, querier: Arc<Querier>, read: Read, parts: &mut Parts
         duration_max: base.settings.querier.tail_max_duration,
     });
     queue::offer(base, querier.clone(), tailer.clone(), queue, parts);
-    serve(base, "querier", (querier, deletes), tailer, parts)?;
+    serve(base, "querier", (querier, deletes), tailer, metrics, parts)?;
     base.services.add("querier").running();
     Ok(())
 }
@@ -79,11 +80,12 @@ pub fn query_frontend(
     base: &Base,
     queue: Arc<Queue>,
     deletes: Option<Arc<dyn Deletes>>,
+    metrics: QueryMetrics,
     parts: &mut Parts,
 ) -> Result<(), String> {
     let peers = Peers::new(base, queue);
     let remote = Remote::new(peers.clone(), base.settings.query_range.max_retries, &base.metrics);
-    serve(base, "frontend", (Arc::new(remote), deletes), peers, parts)
+    serve(base, "frontend", (Arc::new(remote), deletes), peers, metrics, parts)
 }
 
 /// The query API over whoever answers, and what is to be hidden from answers.
@@ -92,14 +94,12 @@ fn serve(
     component: &'static str,
     (queries, deletes): (Arc<dyn Queries>, Option<Arc<dyn Deletes>>),
     tails: Arc<dyn Tails>,
+    metrics: QueryMetrics,
     parts: &mut Parts,
 ) -> Result<(), String> {
-    let own = &base.settings.frontend;
-    let metrics = QueryMetrics::new(&base.metrics);
     let stages = stages(base, queries, AnswerCaches::open(base, deletes)?);
-    let logged = QueryLog::new(component, stages, own.log_queries_longer_than, base.clock.clone(), metrics);
     let api = ReadApi {
-        queries: Arc::new(logged),
+        queries: logged(base, component, stages, metrics),
         limits: base.limits.clone(),
         auth_enabled: base.settings.auth_enabled.unwrap_or(true),
         per_request_limits_enabled: base.settings.querier.per_request_limits_enabled,
@@ -142,9 +142,15 @@ fn stages(base: &Base, last: Arc<dyn Queries>, caches: AnswerCaches) -> Arc<dyn 
 }
 
 /// The stages before a rule's query: no answer is kept, and none is shared.
-pub fn rule_stages(base: &Base, last: Arc<dyn Queries>) -> Arc<dyn Queries> {
+pub fn rule_stages(base: &Base, last: Arc<dyn Queries>, metrics: QueryMetrics) -> Arc<dyn Queries> {
     let (limits, budget, clock) = (base.limits.clone(), base.memory.clone(), base.clock.clone());
     let shard = Shard { next: last, limits: limits.clone(), budget: budget.clone(), clock: clock.clone() };
     let split = Split { next: Arc::new(shard), limits: limits.clone(), budget, clock };
-    Arc::new(Limit { next: Arc::new(split), limits })
+    logged(base, "ruler", Arc::new(Limit { next: Arc::new(split), limits }), metrics)
+}
+
+/// Every query leaves a line in the log.
+fn logged(base: &Base, component: &'static str, next: Arc<dyn Queries>, metrics: QueryMetrics) -> Arc<dyn Queries> {
+    let longer_than = base.settings.frontend.log_queries_longer_than;
+    Arc::new(QueryLog::new(component, next, longer_than, base.clock.clone(), metrics))
 }

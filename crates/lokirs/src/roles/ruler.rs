@@ -5,6 +5,7 @@ use super::role_ring::RoleRing;
 use super::stores::Stores;
 use crate::config::{RuleStorage, Settings};
 use crate::node::{Base, Parts};
+use crate::query_log::QueryMetrics;
 use api::rules::RulesApi;
 use cluster::pool::Pool;
 use cluster::ring::token_of;
@@ -36,11 +37,18 @@ const EVALUATIONS_STOP_WITHIN: Duration = Duration::from_secs(2);
 const SENDING_STOPS_WITHIN: Duration = Duration::from_secs(6);
 
 /// Evaluates rules with `engine`, and serves their API.
-pub fn serve(base: &Base, stores: &Stores, engine: Arc<dyn Queries>, parts: &mut Parts) -> Result<(), String> {
+pub fn serve(
+    base: &Base,
+    stores: &Stores,
+    engine: Arc<dyn Queries>,
+    query_metrics: QueryMetrics,
+    parts: &mut Parts,
+) -> Result<(), String> {
     let own = &base.settings.ruler;
     let store = store(&base.settings, stores)?;
     let (evaluation, sending) = (base.tasks.child(), base.tasks.child());
-    let evaluator = Arc::new(evaluator(base, engine, &sending));
+    let queries = read::rule_stages(base, engine, query_metrics);
+    let evaluator = Arc::new(evaluator(base, queries, &sending));
     let shares = Shares { rulers: RoleRing::new(base.members.clone(), RULER), id: base.id.clone() };
     let tenants = TenantFilter { enabled: own.enabled_tenants.clone(), disabled: own.disabled_tenants.clone() };
     let owns: Owns = Box::new(move |group| shares.owns(group));
@@ -72,7 +80,7 @@ fn store(settings: &Settings, stores: &Stores) -> Result<Arc<dyn RuleStore>, Str
     })
 }
 
-fn evaluator(base: &Base, engine: Arc<dyn Queries>, sending: &runtime::tasks::Tasks) -> Evaluator {
+fn evaluator(base: &Base, queries: Arc<dyn Queries>, sending: &runtime::tasks::Tasks) -> Evaluator {
     let own = &base.settings.ruler;
     let (clock, reloader, metrics) = (&base.clock, &base.reloader, &base.metrics);
     let ruler = own.clone();
@@ -87,7 +95,7 @@ fn evaluator(base: &Base, engine: Arc<dyn Queries>, sending: &runtime::tasks::Ta
         external_labels: own.external_labels.clone(),
     };
     Evaluator::new(
-        (read::rule_stages(base, engine), Arc::new(notifier), Arc::new(writer)),
+        (queries, Arc::new(notifier), Arc::new(writer)),
         clock.clone(),
         around,
         (own.evaluation_interval, own.resend_delay),

@@ -97,6 +97,7 @@ impl Tailer {
             direction,
             partial_series: false,
             no_cache: false,
+            tags: vec![],
             part: None,
         }
     }

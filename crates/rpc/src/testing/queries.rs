@@ -88,6 +88,7 @@ fn exchanges() -> Vec<(Call, Reply)> {
         direction,
         partial_series,
         no_cache: false,
+        tags: vec![],
         part: partial_series.then_some(crate::queries::Part { shard: Some(Shard { index: 1, of: 2 }) }),
     };
     let over = QueryTime::Range { start_ns: -1, end_ns: i64::MAX, step_ns: 5, interval_ns: 7 };

@@ -65,7 +65,7 @@ pub fn call_of_wire(message: proto::QueriesCall) -> Result<(Tenants, Call)> {
 }
 
 fn query_to_wire(request: QueryRequest) -> proto::QueryCall {
-    let QueryRequest { query, time, limit, direction, part, partial_series, no_cache: _ } = request;
+    let QueryRequest { query, time, limit, direction, part, partial_series, no_cache: _, tags: _ } = request;
     let (instant_ns, range) = match time {
         QueryTime::Instant { time_ns } => (Some(time_ns), None),
         QueryTime::Range { start_ns, end_ns, step_ns, interval_ns } => {
@@ -88,7 +88,7 @@ fn query_of_wire(message: proto::QueryCall) -> Result<QueryRequest> {
     };
     let direction = if forward { Direction::Forward } else { Direction::Backward };
     let part = part.map(|part| shard_of_wire(part.shard)).transpose()?.map(|shard| Part { shard });
-    Ok(QueryRequest { query, time, limit, direction, part, partial_series, no_cache: false })
+    Ok(QueryRequest { query, time, limit, direction, part, partial_series, no_cache: false, tags: vec![] })
 }
 
 fn metadata_to_wire(request: &MetadataRequest) -> proto::MetadataCall {
