@@ -48,18 +48,22 @@ async fn rule(client: &Client, name: &str) -> Option<Value> {
     Some(answer["data"]["groups"].get(0)?["rules"][0].clone())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alert_fires_outlives_a_kill_and_is_resolved() {
-    let (alertmanager, prometheus) = tokio::join!(Server::alertmanager(), Server::prometheus());
-    let dir = tempfile::tempdir().unwrap();
-    let yaml = format!(
+/// One process that sends alerts and samples to these.
+fn sends_to(alertmanager: &Server, prometheus: &Server) -> String {
+    format!(
         "auth_enabled: false\ncommon: {{path_prefix: '${{DIR}}/data'}}\nruler:\n  alertmanager_url: {}\n  external_url: \
          http://grafana\n  datasource_uid: logs\n  resend_delay: 1s\n  remote_write: {{enabled: true, clients: {{p: {{url: \
          '{}/api/v1/write', queue_config: {{batch_send_deadline: 100ms}}}}}}}}\n",
         alertmanager.url(),
         prometheus.url()
-    );
-    let mut node = Node::new(dir.path()).config(&yaml);
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_fires_outlives_a_kill_and_is_resolved() {
+    let (alertmanager, prometheus) = tokio::join!(Server::alertmanager(), Server::prometheus());
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path()).config(&sends_to(&alertmanager, &prometheus));
     node.start().await;
     let client = node.client();
     let (status, body) = client.post("/loki/api/v1/rules/team%2Fa", &[], GROUP.into()).await.unwrap();

@@ -70,9 +70,7 @@ fn ruler(c: &Canaries) -> String {
     let (first, second) = (client(), client());
     format!(
         "ruler:\n  external_url: 'https://u:{}@ruler'\n  alertmanager_url: 'http://u:{}@am:9093'\n  alertmanager_client: \
-         {{basic_auth_password: {}, credentials: {}}}\n  remote_write:\n    client: {first}\n    clients:\n      other: \
-         {second}\n  storage:\n",
-        next(),
+         {{basic_auth_password: {}}}\n  remote_write:\n    client: {first}\n    clients:\n      other: {second}\n  storage:\n",
         next(),
         next(),
         next()
@@ -109,6 +107,13 @@ fn config(c: &Canaries, auth_file: &Path) -> String {
         c.next(),
         c.next(),
         c.next(),
+        c.next(),
+        c.next(),
+        c.next()
+    );
+    text += &format!(
+        "limits_config:\n  ruler_alertmanager_config: {{alertmanager_url: 'http://u:{}@am:9093', alertmanager_client: \
+         {{credentials: {}}}}}\n  ruler_remote_write_headers: {{Authorization: '{}'}}\n",
         c.next(),
         c.next(),
         c.next()

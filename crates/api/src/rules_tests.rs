@@ -1,3 +1,5 @@
+//! The rules API over a service that knows one group.
+
 use super::*;
 use async_trait::async_trait;
 use model::{Kind, Labels};

@@ -1,3 +1,5 @@
+//! Groups evaluated at given times against queries that are answered by their text.
+
 use super::*;
 use crate::alert::Alert;
 use crate::testing::ByExpression;

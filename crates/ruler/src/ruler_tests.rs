@@ -1,3 +1,5 @@
+//! Groups that come and go with their store and with the ring.
+
 use super::*;
 use crate::evaluate::Surroundings;
 use crate::metrics::RulerMetrics;

@@ -1,3 +1,5 @@
+//! Rules written, limited and listed; states asked of several rulers.
+
 use super::*;
 use crate::evaluate::Surroundings;
 use crate::group::Evaluator;

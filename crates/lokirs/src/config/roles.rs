@@ -191,7 +191,7 @@ settings! {
     /// `ruler`.
     pub struct Ruler {
         /// Of Grafana: alerts link to their expression there.
-        pub external_url: String = String::new(),
+        pub external_url: SecretUrl = SecretUrl::default(),
         /// Of the data source in Grafana that the links open.
         pub datasource_uid: String = String::new(),
         /// How rulers call each other.

@@ -90,7 +90,7 @@ fn evaluator(base: &Base, queries: Arc<dyn Queries>, sending: &runtime::tasks::T
     let remote_write = settings_of(&base.limits, move |limits| ruler.remote_write_settings(limits));
     let writer = RemoteWriter::new(remote_write, clock.clone(), sending, reloader, metrics);
     let around = Surroundings {
-        external_url: own.external_url.clone(),
+        external_url: own.external_url.without_user(),
         datasource_uid: own.datasource_uid.clone(),
         external_labels: own.external_labels.clone(),
     };

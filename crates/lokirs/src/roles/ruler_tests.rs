@@ -1,3 +1,5 @@
+//! Groups shared out among rulers.
+
 use super::*;
 use cluster::members::{Member, MemberState, StaticMembers};
 

@@ -40,14 +40,27 @@ impl SecretUrl {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-    /// The URL with its user information masked. The secret may hold `/` and `@`, so the last `@` ends it.
+    /// The URL with its user information masked.
     pub fn masked(&self) -> String {
-        match (self.0.find("://"), self.0.rfind('@')) {
-            (Some(scheme), Some(at)) if scheme + 3 <= at => {
-                format!("{}{MASK}{}", &self.0[..scheme + 3], &self.0[at..])
-            }
-            (None, Some(at)) => format!("{MASK}{}", &self.0[at..]),
-            _ => self.0.clone(),
+        match self.parts() {
+            (scheme, Some(rest)) => format!("{scheme}{MASK}@{rest}"),
+            (all, None) => all.to_string(),
+        }
+    }
+    /// The URL without its user information: for others to see.
+    pub fn without_user(&self) -> String {
+        match self.parts() {
+            (scheme, Some(rest)) => format!("{scheme}{rest}"),
+            (all, None) => all.to_string(),
+        }
+    }
+    /// What stands before the user information and behind it, if there is one. The secret may hold `/` and `@`, so the last
+    /// `@` ends it.
+    fn parts(&self) -> (&str, Option<&str>) {
+        let begin = self.0.find("://").map_or(0, |scheme| scheme + 3);
+        match self.0.rfind('@').filter(|at| begin <= *at) {
+            Some(at) => (&self.0[..begin], Some(&self.0[at + 1..])),
+            None => (&self.0, None),
         }
     }
 }
@@ -71,13 +84,14 @@ mod tests {
     #[test]
     fn secrets_are_never_shown() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), MASK);
-        for (url, shown) in [
-            ("s3://AKIA:se/cr@et@eu-west-1/bucket", "s3://********@eu-west-1/bucket"),
-            ("s3://us-east-1", "s3://us-east-1"),
-            ("key:secret@host", "********@host"),
-            ("", ""),
+        for (url, shown, without_user) in [
+            ("s3://AKIA:se/cr@et@eu-west-1/bucket", "s3://********@eu-west-1/bucket", "s3://eu-west-1/bucket"),
+            ("s3://us-east-1", "s3://us-east-1", "s3://us-east-1"),
+            ("key:secret@host", "********@host", "host"),
+            ("", "", ""),
         ] {
             assert_eq!(SecretUrl::new(url).masked(), shown);
+            assert_eq!(SecretUrl::new(url).without_user(), without_user);
             assert_eq!(format!("{:?}", SecretUrl::new(url)), shown);
         }
     }

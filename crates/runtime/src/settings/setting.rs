@@ -440,8 +440,8 @@ mod tests {
             ("on: 1\nsizes: 2\n", "line 2: field sizes not found in the configuration; did you mean size?"),
             ("inner:\n  weit: 1s\n", "line 2: field weit not found in inner; did you mean wait?"),
             ("inner:\n  ring:\n    stor: 1\n", "line 3: field stor not found in inner.ring; did you mean store?"),
-            ("inner:\n  wait: soon\n", "line 2: inner.wait: not a valid duration: \"soon\""),
-            ("inner:\n  wait: 5\n", "line 2: inner.wait: missing unit in duration \"5\""),
+            ("inner:\n  wait: soon\n", "line 2: inner.wait: time: invalid duration \"soon\""),
+            ("inner:\n  wait: 5\n", "line 2: inner.wait: time: missing unit in duration \"5\""),
             ("on: [1]\n", "line 1: on: expected a single value"),
             ("inner: 5\n", "line 1: inner: expected a mapping of settings"),
         ] {
