@@ -137,6 +137,7 @@ async fn fields(api: &ReadApi, tenants: &Tenants, params: &Params) -> Result<(Fi
         direction: Direction::Backward,
         partial_series: false,
         no_cache: params.no_cache(),
+        tags: params.tags(),
         part: None,
     };
     api.refuse_blocked(tenants, params, &request.query)?;
