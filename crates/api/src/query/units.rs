@@ -16,7 +16,7 @@ pub fn time_ns(name: &str, text: &str) -> Result<i64> {
         let seconds: f64 = text.parse().map_err(|_| bad())?;
         let whole = seconds.trunc();
         let fraction_ms = ((seconds - whole) * 1000.0).round();
-        return Ok((whole * NANOS_PER_SECOND) as i64 + (fraction_ms * 1e6) as i64);
+        return Ok(((whole * NANOS_PER_SECOND) as i64).saturating_add((fraction_ms * 1e6) as i64));
     }
     if let Ok(n) = text.parse::<i64>() {
         return Ok(if text.len() <= 10 { n.saturating_mul(1_000_000_000) } else { n });
@@ -79,6 +79,7 @@ mod tests {
             ("2026-01-15T10:00:00Z", 1_768_471_200_000_000_000),
             ("2026-01-15T12:00:00.25+02:00", 1_768_471_200_250_000_000),
             ("-5", -5_000_000_000),
+            ("768471208471200.5", i64::MAX),
         ] {
             assert_eq!(time_ns("start", text), Ok(ns), "{text}");
         }
