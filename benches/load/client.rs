@@ -66,16 +66,20 @@ fn work(port: u16, pushes: &[Push], next: &AtomicUsize) -> Pushed {
 }
 
 fn send_until_taken(connection: &mut BufReader<TcpStream>, push: &Push) -> (Duration, u64) {
+    let mut refused = String::new();
     for retries in 0..ATTEMPTS_MAX {
         let started = Instant::now();
         let (status, text) = send(connection, &push.body).expect("the server answers");
         match status {
             200..=299 => return (started.elapsed(), retries as u64),
-            429 | 500..=599 => std::thread::sleep(RETRY_AFTER),
+            429 | 500..=599 => {
+                refused = format!("{status} {text}");
+                std::thread::sleep(RETRY_AFTER);
+            }
             _ => panic!("a push is refused: {status} {text}"),
         }
     }
-    panic!("a push is refused {ATTEMPTS_MAX} times");
+    panic!("a push is refused {ATTEMPTS_MAX} times: {refused}");
 }
 
 fn send(connection: &mut BufReader<TcpStream>, body: &[u8]) -> Result<(u16, String)> {

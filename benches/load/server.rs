@@ -1,5 +1,5 @@
-//! The release binary on a directory and ports of its own, and what it costs as Linux counts it. It must not know what it
-//! is asked.
+//! Processes of the release binary, each on a directory and ports of its own, and what they cost as Linux counts it. It
+//! must not know what they are asked.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(5);
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// No limit of a tenant stands in the way of one client at full speed.
-const CONFIG: &str = "\
+pub const CONFIG: &str = "\
 auth_enabled: false
 limits_config:
   ingestion_rate_mb: 100000
@@ -29,6 +29,7 @@ limits_config:
 
 pub struct Server {
     pub http_port: u16,
+    grpc_port: u16,
     dir: TempDir,
     child: Child,
 }
@@ -45,23 +46,29 @@ pub struct Usage {
 }
 
 impl Server {
-    /// Starts the process with an empty directory and returns when it is ready.
+    /// Starts one process that plays every role with an empty directory, and returns when it is ready.
     pub fn start() -> Server {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        std::fs::write(dir.path().join("lokirs.yaml"), CONFIG).expect("a configuration file");
-        let (http_port, child) = spawn(dir.path());
-        let mut server = Server { http_port, dir, child };
+        let mut server = Server::spawn(free_port(), CONFIG);
         server.wait_ready();
         server
     }
 
+    /// Starts a process with an empty directory and this configuration file. Its calls come in at `grpc_port`.
+    pub fn spawn(grpc_port: u16, config: &str) -> Server {
+        let dir = directory();
+        std::fs::write(dir.path().join("lokirs.yaml"), config).expect("a configuration file");
+        let http_port = free_port();
+        let child = spawn(dir.path(), http_port, grpc_port);
+        Server { http_port, grpc_port, dir, child }
+    }
+
     /// Starts the process again on the data of one that was stopped.
     pub fn restart(&mut self) {
-        (self.http_port, self.child) = spawn(self.dir.path());
+        self.child = spawn(self.dir.path(), self.http_port, self.grpc_port);
         self.wait_ready();
     }
 
-    fn wait_ready(&mut self) {
+    pub fn wait_ready(&mut self) {
         let started = Instant::now();
         while !is_ready(self.http_port) {
             let ended = self.child.try_wait().expect("a child").is_some();
@@ -115,23 +122,27 @@ impl Drop for Server {
     }
 }
 
-fn spawn(dir: &Path) -> (u16, Child) {
-    let ports = [free_port(), free_port()];
+/// An empty directory on the disk of the build.
+pub fn directory() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
+}
+
+fn spawn(dir: &Path, http_port: u16, grpc_port: u16) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("lokirs.log")).expect("a log file");
     let child = Command::new(env!("CARGO_BIN_EXE_lokirs"))
         .arg("-config.file=lokirs.yaml")
-        .arg(format!("-server.http-listen-port={}", ports[0]))
-        .arg(format!("-server.grpc-listen-port={}", ports[1]))
+        .arg(format!("-server.http-listen-port={http_port}"))
+        .arg(format!("-server.grpc-listen-port={grpc_port}"))
         .args(["-server.http-listen-address=127.0.0.1", "-server.grpc-listen-address=127.0.0.1"])
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
         .spawn();
-    (ports[0], child.expect("the binary starts"))
+    child.expect("the binary starts")
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
@@ -162,7 +173,7 @@ fn memory(pid: u32) -> (u64, u64) {
     (bytes("VmHWM:"), bytes("RssAnon:"))
 }
 
-fn files_bytes(dir: &Path) -> u64 {
+pub fn files_bytes(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
     entries
         .map(|entry| match entry.metadata() {
