@@ -153,7 +153,12 @@ impl Ruler {
         let Groups { known, running } = &mut *groups;
         running.retain(|id, run| match known.get(id) {
             // Gone from the store: its series end.
-            None => run.definition.send(None).is_err(),
+            None => {
+                let _gone = run.definition.send(None);
+                false
+            }
+            // Its task has ended by a fault: it begins anew.
+            Some(_) if run.definition.is_closed() => false,
             // Another ruler goes on with it.
             Some(_) if !(self.owns)(id) => {
                 run.stop.cancel();

@@ -53,6 +53,7 @@ impl RuleStore for Failing {
 
 struct Bench {
     _dir: tempfile::TempDir,
+    queries: Arc<ByExpression>,
     store: Arc<Failing>,
     ruler: Arc<Ruler>,
     tasks: Tasks,
@@ -70,7 +71,7 @@ impl Bench {
         queries.answer("vector(1)", 1.0);
         queries.answer("vector(2)", 2.0);
         let evaluator = Evaluator::new(
-            (queries, Arc::new(Nowhere), Arc::new(Nowhere)),
+            (queries.clone(), Arc::new(Nowhere), Arc::new(Nowhere)),
             Arc::new(SystemClock),
             Surroundings::default(),
             (Duration::from_millis(20), Duration::from_secs(60)),
@@ -82,7 +83,7 @@ impl Bench {
         let hour = Duration::from_secs(3600);
         let ruler = Ruler::new(store.clone(), Arc::new(evaluator), owns, tenants, hour, tasks.clone());
         tasks.spawn("ruler", ruler.clone().run(tasks.stopping()));
-        Bench { _dir: dir, store, ruler, tasks, metrics, elsewhere }
+        Bench { _dir: dir, queries, store, ruler, tasks, metrics, elsewhere }
     }
 
     async fn set(&self, of: &str, name: &str, expr: &str) {
@@ -153,6 +154,20 @@ async fn a_group_that_is_anothers_is_known_and_not_run() {
     assert_eq!(bench.ruler.known(&tenant("a")).len(), 2);
     *bench.elsewhere.lock() = "g2".into();
     bench.evaluates("a", &[("g1", 1.0)]).await;
+}
+
+#[tokio::test]
+async fn a_group_whose_task_has_ended_runs_again_and_goes_with_the_store() {
+    let bench = Bench::new(TenantFilter::default());
+    // Nobody has said what this is answered with: the query panics.
+    bench.set("a", "g1", "vector(3)").await;
+    let ended = || bench.metrics.print_classic().contains("loki_panic_total 1");
+    until(ended, || "the task ends".to_string()).await;
+    bench.queries.answer("vector(3)", 3.0);
+    bench.evaluates("a", &[("g1", 3.0)]).await;
+    bench.store.delete(&tenant("a"), "n", "g1").await.unwrap();
+    bench.ruler.changed();
+    bench.evaluates("a", &[]).await;
 }
 
 #[tokio::test]
