@@ -102,6 +102,7 @@ async fn an_alert_fires_outlives_a_kill_and_is_resolved() {
     prometheus.until(&series(r#"app:errors:count10s{app="a",team="x"} > 2"#), is_there).await;
     prometheus.until(&series(r#"ALERTS{alertname="Errors",alertstate="firing",app="a"}"#), is_there).await;
 
+    pushing.await.unwrap();
     node.kill();
     let restarted = Instant::now();
     node.start().await;
@@ -112,7 +113,6 @@ async fn an_alert_fires_outlives_a_kill_and_is_resolved() {
     if restarted.elapsed() < Duration::from_secs(3) {
         assert_eq!(again["state"], "firing", "{again}\n{}", node.log());
     }
-    pushing.await.unwrap();
     let now = again["alerts"][0]["activeAt"].as_str().unwrap();
     assert!(now <= since.as_str() || now[..17] == since[..17], "active since {since}, now since {now}");
 
