@@ -83,7 +83,8 @@ impl Core {
     /// The size at which blocks are cut now.
     fn block_size(&self) -> u64 {
         let usual = self.settings.chunk_block_size;
-        if self.budget.used_bytes() < self.settings.small_blocks_above { usual } else { usual.div_ceil(4) }
+        let growing = self.tenants.streams().saturating_mul(usual);
+        if growing < self.settings.small_blocks_above { usual } else { usual.div_ceil(4) }
     }
 
     /// Takes a logged batch into memory; `streams` are those of its parts. The blocks that this cuts are to be sealed.

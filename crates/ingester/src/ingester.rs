@@ -140,7 +140,7 @@ impl Ingester {
 
     /// Streams in memory.
     pub fn streams(&self) -> u64 {
-        self.core.tenants.all().iter().map(|t| t.streams()).sum()
+        self.core.tenants.streams()
     }
 
     /// Looks at every stream now, as is done every `flush_check_period`.

@@ -8,6 +8,7 @@
 mod admit;
 mod block;
 mod chunk;
+mod chunk_sync;
 mod core;
 pub mod flush;
 mod head;
@@ -32,6 +33,7 @@ pub mod wal;
 
 pub use self::core::StreamShare;
 pub use self::patterns::PatternSettings;
+pub use chunk_sync::ChunkSync;
 pub use flush::ChunkSink;
 pub use ingester::{Ingester, Parts};
 pub use settings::{Settings, WalSettings};

@@ -1,5 +1,6 @@
 //! The ingester's settings, under Loki's names where Loki has them. It must not know flags or YAML.
 
+use crate::chunk_sync::ChunkSync;
 use crate::patterns::PatternSettings;
 use format::Codec;
 use model::{Error, Layout, Result};
@@ -11,9 +12,12 @@ use std::time::Duration;
 pub struct Settings {
     /// Bytes of lines (and 8 for each metadata pair) after which a block is compressed.
     pub chunk_block_size: u64,
-    /// Memory in use from which on blocks are cut at a quarter of `chunk_block_size`: a thousand streams' growing
-    /// blocks would else hold a quarter of a gigabyte uncompressed.
+    /// Bytes of streams times `chunk_block_size` from which on blocks are cut at a quarter of that: a thousand streams'
+    /// growing blocks would else hold a quarter of a gigabyte uncompressed. All replicas have about the same number of
+    /// streams, and so cut alike.
     pub small_blocks_above: u64,
+    /// Where replicas cut their chunks at the same entries; `None` where nobody else has the streams.
+    pub sync: Option<ChunkSync>,
     /// Memory in use from which on compressed blocks wait for their chunk in files beside the log.
     pub spill_above: u64,
     /// Compressed size at which a chunk is full.
@@ -72,6 +76,7 @@ impl Default for Settings {
         Settings {
             chunk_block_size: 256 << 10,
             small_blocks_above: 64 << 20,
+            sync: None,
             spill_above: 48 << 20,
             chunk_target_size: 1536 << 10,
             chunk_idle_period: Duration::from_secs(30 * 60),
@@ -117,6 +122,8 @@ impl Settings {
             ("ingester.chunk_target_size", self.chunk_target_size > 0 && self.chunk_target_size <= 64 << 20),
             ("ingester.concurrent_flushes", self.concurrent_flushes > 0),
             ("ingester.flush_check_period", !self.flush_check_period.is_zero()),
+            ("ingester.sync_period", self.sync.is_none_or(|sync| !sync.period.is_zero())),
+            ("ingester.sync_min_utilization", self.sync.is_none_or(|sync| (0.0..=1.0).contains(&sync.min_utilization))),
             ("ingester.index_ship_interval", !self.index_ship_interval.is_zero()),
             ("ingester.seal_workers", self.seal_workers > 0),
             ("ingester.seal_queue_blocks", self.seal_queue_blocks > 0),

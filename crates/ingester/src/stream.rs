@@ -50,6 +50,13 @@ pub struct Flushed {
     pub shipped_ns: Option<i64>,
 }
 
+/// What decides where blocks and chunks end. The hash is the one that came with the push: every replica has it.
+struct Cuts<'a> {
+    settings: &'a Settings,
+    block_size: u64,
+    fingerprint: Fingerprint,
+}
+
 /// What applying entries leaves to do outside of the lock.
 #[derive(Default)]
 pub struct Applied {
@@ -106,12 +113,12 @@ impl StreamState {
         block_size: u64,
     ) -> Result<Applied> {
         let mut applied = Applied::default();
+        let cuts = Cuts { settings, block_size, fingerprint: part.fingerprint };
         if let Some(open) = &mut self.open {
             open.hold(hold);
         }
         self.appended_ns = now_ns;
-        let outcome =
-            part.for_each(|e| self.apply_entry(&e, hold, &mut memory, now_ns, (settings, block_size), &mut applied));
+        let outcome = part.for_each(|e| self.apply_entry(&e, hold, &mut memory, now_ns, &cuts, &mut applied));
         if let Some(open) = &mut self.open {
             open.keep(memory);
         }
@@ -124,18 +131,20 @@ impl StreamState {
         hold: &Hold,
         memory: &mut Reservation,
         now_ns: i64,
-        (settings, block_size): (&Settings, u64),
+        cuts: &Cuts<'_>,
         applied: &mut Applied,
     ) {
-        if self.open.as_ref().is_some_and(|open| open.is_full(entry_bytes(e), settings)) {
-            applied.closed.extend(self.close("full"));
+        let Cuts { settings, block_size, fingerprint } = *cuts;
+        let ended = self.open.as_mut().and_then(|open| open.ends_before(e, fingerprint, settings));
+        if let Some(reason) = ended {
+            applied.closed.extend(self.close(reason));
         }
         let open = self.open.get_or_insert_with(|| {
             applied.opened += 1;
-            Box::new(OpenChunk::new(settings, now_ns, hold.clone()))
+            Box::new(OpenChunk::new(settings, fingerprint, e.ts_ns, now_ns, hold.clone()))
         });
         open.push(e);
-        applied.cut.extend(open.cut_if_full(block_size, memory));
+        applied.cut.extend(open.cut_if_full(block_size, settings, memory));
         self.newest_ts_ns = self.newest_ts_ns.max(e.ts_ns);
     }
 

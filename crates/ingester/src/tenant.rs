@@ -21,12 +21,14 @@ pub struct Tenant {
     shards: [Mutex<HashTable<Arc<Stream>>>; SHARDS],
     index: RwLock<Index>,
     streams: AtomicU64,
+    /// The streams of all tenants.
+    all_streams: Arc<AtomicU64>,
     substitutes: AtomicU64,
     gauge: Gauge,
 }
 
 impl Tenant {
-    pub fn new(id: TenantId, metrics: &Metrics) -> Self {
+    fn new(id: TenantId, all_streams: Arc<AtomicU64>, metrics: &Metrics) -> Self {
         let label = TenantLabel { tenant: id.to_string() };
         Tenant {
             gauge: metrics.memory_streams.get_or_create_owned(&label),
@@ -34,6 +36,7 @@ impl Tenant {
             shards: std::array::from_fn(|_| Mutex::new(HashTable::new())),
             index: RwLock::default(),
             streams: AtomicU64::new(0),
+            all_streams,
             substitutes: AtomicU64::new(0),
         }
     }
@@ -68,6 +71,7 @@ impl Tenant {
         index.insert(stream.clone());
         shard.insert_unique(hash.0, stream.clone(), |s| s.hash.0);
         self.streams.fetch_add(1, Ordering::Relaxed);
+        self.all_streams.fetch_add(1, Ordering::Relaxed);
         self.gauge.inc();
         (stream, true)
     }
@@ -90,6 +94,7 @@ impl Tenant {
         }
         self.index.write().remove(stream.id);
         self.streams.fetch_sub(1, Ordering::Relaxed);
+        self.all_streams.fetch_sub(1, Ordering::Relaxed);
         self.gauge.dec();
         true
     }
@@ -107,6 +112,7 @@ impl Tenant {
 #[derive(Default)]
 pub struct Tenants {
     map: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    streams: Arc<AtomicU64>,
 }
 
 impl Tenants {
@@ -118,7 +124,13 @@ impl Tenants {
         if let Some(tenant) = self.get(id) {
             return tenant;
         }
-        self.map.write().entry(id.clone()).or_insert_with(|| Arc::new(Tenant::new(id.clone(), metrics))).clone()
+        let new = || Arc::new(Tenant::new(id.clone(), self.streams.clone(), metrics));
+        self.map.write().entry(id.clone()).or_insert_with(new).clone()
+    }
+
+    /// Streams in memory.
+    pub fn streams(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed)
     }
 
     pub fn all(&self) -> Vec<Arc<Tenant>> {

@@ -48,6 +48,8 @@ pub struct ChunkMetrics {
     corrupt: Counter,
     cache_corrupt: Counter,
     stored: Counter,
+    deduped: Counter,
+    deduped_bytes: Counter,
     cached_bytes: Gauge,
 }
 
@@ -73,6 +75,16 @@ impl ChunkMetrics {
             metrics.cache_corrupt.clone(),
         );
         registry.register("loki_chunk_store_stored_chunks", "Chunks put", metrics.stored.clone());
+        registry.register(
+            "loki_chunk_store_deduped_chunks",
+            "Chunks that another replica had stored already",
+            metrics.deduped.clone(),
+        );
+        registry.register(
+            "loki_chunk_store_deduped_bytes",
+            "Bytes of chunks that another replica had stored already",
+            metrics.deduped_bytes.clone(),
+        );
         metrics
     }
 }
@@ -83,6 +95,8 @@ pub struct ChunkStore {
     shared: Arc<Shared>,
     /// Asked before the object store.
     caches: Option<ChunkCaches>,
+    /// Others put the same chunks.
+    replicated: bool,
 }
 
 struct Shared {
@@ -126,13 +140,19 @@ impl ChunkStore {
         let cache = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
         let fetches = Semaphore::new(settings.parallel_fetches_max.clamp(1, Semaphore::MAX_PERMITS));
         let shared = Arc::new(Shared { schema, stores, cache, fetches, metrics });
-        Ok(ChunkStore { shared, caches: None })
+        Ok(ChunkStore { shared, caches: None, replicated: false })
     }
 
     /// The same chunks, read from and kept in `caches` as well. What must know that a chunk is in the object store asks a
     /// store without them.
     pub fn cached_in(&self, caches: ChunkCaches) -> Self {
-        ChunkStore { shared: self.shared.clone(), caches: Some(caches) }
+        ChunkStore { caches: Some(caches), ..self.clone() }
+    }
+
+    /// The same chunks for one of several replicas: before one is put, the object store is asked whether it has it already,
+    /// which costs a request and saves an upload.
+    pub fn replicated(&self) -> Self {
+        ChunkStore { replicated: true, ..self.clone() }
     }
 
     /// One store for every period, as most configurations have.
@@ -161,8 +181,16 @@ impl ChunkStore {
         if crc32c(&object) != chunk.checksum {
             return Err(Error::internal(format!("put {key}: the object is not the one that the reference names")));
         }
-        objects.put(&objects.chunk_name(&key), object.clone()).await?;
-        self.shared.metrics.stored.inc();
+        let (name, bytes) = (objects.chunk_name(&key), object.len() as u64);
+        // A store that cannot tell is asked to put.
+        let stored = self.replicated && objects.size(&name).await.is_ok_and(|size| size == Some(bytes));
+        if stored {
+            self.shared.metrics.deduped.inc();
+            self.shared.metrics.deduped_bytes.inc_by(bytes);
+        } else {
+            objects.put(&name, object.clone()).await?;
+            self.shared.metrics.stored.inc();
+        }
         if let Some(caches) = &self.caches {
             caches.stored(&key, chunk, object);
         }

@@ -148,6 +148,10 @@ impl Bucket for Faulty {
         }
         Ok(object.into())
     }
+    async fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.admit("head", key).await?;
+        self.inner.size(key).await
+    }
     async fn put(&self, key: &str, object: Bytes) -> Result<()> {
         self.admit("put", key).await?;
         self.inner.put(key, object).await

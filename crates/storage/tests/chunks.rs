@@ -146,6 +146,36 @@ async fn a_put_of_another_object_or_into_no_period_is_refused() {
 }
 
 #[tokio::test]
+async fn a_replica_does_not_send_again_what_another_has_stored() {
+    let (tenant, chunk, object) = one_line();
+    for (stored, faults, calls, kept) in [
+        // Nothing there: asked, and put.
+        (None, Faults::default(), 2, object.len()),
+        (Some(object.clone()), Faults::default(), 1, object.len()),
+        // Another object under the name, which can only be damage.
+        (Some(object.slice(1..)), Faults::default(), 2, object.len()),
+        // A store that does not answer whether it has it.
+        (None, Faults { fail_next: 1, ..Faults::default() }, 2, object.len()),
+    ] {
+        let objects = Objects::memory();
+        let plain = store(objects.clone());
+        let name = objects.chunk_name(&plain.key(&tenant, &chunk));
+        if let Some(stored) = stored {
+            objects.put(&name, stored).await.unwrap();
+        }
+        let mut faulty = None;
+        let watched = objects.clone().wrapped(|inner| {
+            let bucket = Arc::new(Faulty::new(inner, faults));
+            faulty = Some(bucket.clone());
+            bucket
+        });
+        store(watched).replicated().put(&tenant, &chunk, object.clone()).await.unwrap();
+        assert_eq!(faulty.unwrap().calls(), calls);
+        assert_eq!(objects.get(&name).await.unwrap().len(), kept);
+    }
+}
+
+#[tokio::test]
 async fn the_cache_keeps_to_its_bytes() {
     let (tenant, chunk, object) = one_line();
     let settings = ChunkStoreSettings { cache_bytes: 10, ..Default::default() };

@@ -162,6 +162,9 @@ impl Bucket for Rotten {
         }
         Ok(object.into())
     }
+    async fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.0.size(key).await
+    }
     async fn put(&self, key: &str, object: Bytes) -> Result<()> {
         self.0.put(key, object).await
     }

@@ -50,6 +50,10 @@ impl Bucket for Between {
         self.call().await;
         self.inner.get(key, bytes_max).await
     }
+    async fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.call().await;
+        self.inner.size(key).await
+    }
     async fn put(&self, key: &str, object: Bytes) -> Result<()> {
         self.call().await;
         self.inner.put(key, object).await

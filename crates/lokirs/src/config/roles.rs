@@ -46,6 +46,11 @@ settings! {
         /// Loki's default is gzip; zstd is five times as fast at the same size.
         pub chunk_encoding: String = "zstd".into(),
         pub max_chunk_age: Duration = 2 * HOUR,
+        /// With more than one replica: how often in log time the replicas of a stream end its chunk at the same entry, so
+        /// that their next chunks are equal and stored once. 0 is never.
+        pub sync_period: Duration = HOUR,
+        /// The part of `chunk_target_size` that a chunk must have reached for that.
+        pub sync_min_utilization: f64 = 0.1,
         pub max_returned_stream_errors: usize = 10,
         pub wal: Wal = Wal::default(),
         pub shutdown_marker_path: String = String::new(),

@@ -12,7 +12,7 @@ use cluster::members::{Member, MemberState};
 use distributor::Distributor;
 use format::{ChunkRef, Codec};
 use ingester::wal::disk::{FileSystem, Nowhere};
-use ingester::{ChunkSink, Ingester, PatternSettings, Settings, WalSettings};
+use ingester::{ChunkSink, ChunkSync, Ingester, PatternSettings, Settings, WalSettings};
 use model::{Labels, Result, TenantId};
 use std::sync::Arc;
 use storage::chunks::ChunkStore;
@@ -52,14 +52,16 @@ pub async fn ingester(
     let has_reader = reader.is_some();
     let members = base.members.clone();
     let replication = base.settings.common.replication_factor.unwrap_or(1);
+    let chunks = &stores.cached_chunks;
+    let chunks = if replication > 1 { Arc::new(chunks.replicated()) } else { chunks.clone() };
     let share = move || share_of_streams(members.playing("ingester").len(), replication);
     let ingester = Ingester::start(ingester::Parts {
-        settings: ingester_settings(base, stores)?,
+        settings: ingester_settings(base, stores, replication)?,
         clock: base.clock.clone(),
         budget: base.memory.clone(),
         limits: base.limits.clone(),
         stream_share: Arc::new(share),
-        sink: Arc::new(StoredChunks { chunks: stores.cached_chunks.clone(), shipper: stores.shipper(base)?, reader }),
+        sink: Arc::new(StoredChunks { chunks, shipper: stores.shipper(base)?, reader }),
         disk: if base.settings.ingester.wal.enabled { Arc::new(FileSystem) } else { Arc::new(Nowhere) },
         metrics: base.metrics.with_registry(ingester::metrics::Metrics::new),
     });
@@ -96,9 +98,10 @@ fn share_of_streams(ingesters: usize, replication: usize) -> f64 {
     (replication as f64 / ingesters.max(1) as f64).min(1.0)
 }
 
-fn ingester_settings(base: &Base, stores: &Stores) -> Result<Settings, String> {
+fn ingester_settings(base: &Base, stores: &Stores, replication: usize) -> Result<Settings, String> {
     let own = &base.settings.ingester;
     let defaults = Settings::default();
+    let sync = ChunkSync { period: own.sync_period, min_utilization: own.sync_min_utilization };
     let settings = Settings {
         chunk_block_size: own.chunk_block_size as u64,
         chunk_target_size: own.chunk_target_size as u64,
@@ -106,6 +109,7 @@ fn ingester_settings(base: &Base, stores: &Stores) -> Result<Settings, String> {
         max_chunk_age: own.max_chunk_age,
         chunk_encoding: Codec::from_name(&own.chunk_encoding).map_err(|e| e.message)?,
         chunk_layout: stores.layout(),
+        sync: (replication > 1 && !sync.period.is_zero()).then_some(sync),
         flush_check_period: own.flush_check_period,
         concurrent_flushes: own.concurrent_flushes,
         replay_memory_ceiling: own.wal.replay_memory_ceiling,

@@ -47,6 +47,14 @@ impl Bucket for Backend {
         Ok(bytes)
     }
 
+    async fn size(&self, key: &str) -> Result<Option<u64>> {
+        match self.store.head(&path(key)?).await.map_err(|e| error(e, "head", key)) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(e) if e.kind == Kind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     async fn put(&self, key: &str, object: Bytes) -> Result<()> {
         let options = PutOptions { attributes: self.attributes.clone(), ..PutOptions::default() };
         self.store.put_opts(&path(key)?, object.into(), options).await.map(drop).map_err(|e| error(e, "put", key))

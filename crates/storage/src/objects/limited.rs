@@ -29,6 +29,10 @@ impl Bucket for Limited {
         let _turn = self.turn().await?;
         self.inner.get(key, bytes_max).await
     }
+    async fn size(&self, key: &str) -> Result<Option<u64>> {
+        let _turn = self.turn().await?;
+        self.inner.size(key).await
+    }
     async fn put(&self, key: &str, object: Bytes) -> Result<()> {
         let _turn = self.turn().await?;
         self.inner.put(key, object).await

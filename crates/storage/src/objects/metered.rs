@@ -154,6 +154,9 @@ impl Bucket for Metered {
     async fn get(&self, key: &str, bytes_max: u64) -> Result<Bytes> {
         self.call("get", self.inner.get(key, bytes_max), Bytes::len).await
     }
+    async fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.call("attributes", self.inner.size(key), |_| 0).await
+    }
     async fn put(&self, key: &str, object: Bytes) -> Result<()> {
         let len = object.len();
         self.call("upload", self.inner.put(key, object), |()| len).await

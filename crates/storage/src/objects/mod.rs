@@ -52,6 +52,8 @@ pub struct ObjectMeta {
 pub trait Bucket: Debug + Send + Sync {
     /// The whole object; `NotFound` when there is none, `TooLarge` when it has more than `bytes_max` bytes.
     async fn get(&self, key: &str, bytes_max: u64) -> Result<Bytes>;
+    /// The object's size in bytes, without its content; `None` when there is none.
+    async fn size(&self, key: &str) -> Result<Option<u64>>;
     /// Writes or replaces an object; durable when it answers. A reader sees the old object or the new, never a part.
     async fn put(&self, key: &str, object: Bytes) -> Result<()>;
     /// Every object whose key begins with the whole segments of `prefix`, at any depth, in any order. An empty prefix
@@ -103,6 +105,10 @@ impl Objects {
 
     pub async fn get_at_most(&self, key: &str, bytes_max: u64) -> Result<Bytes> {
         self.bucket.get(key, bytes_max).await
+    }
+
+    pub async fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.bucket.size(key).await
     }
 
     pub async fn put(&self, key: &str, object: Bytes) -> Result<()> {

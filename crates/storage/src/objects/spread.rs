@@ -34,6 +34,9 @@ impl Bucket for Spread {
     async fn get(&self, key: &str, bytes_max: u64) -> Result<Bytes> {
         self.of(key).get(key, bytes_max).await
     }
+    async fn size(&self, key: &str) -> Result<Option<u64>> {
+        self.of(key).size(key).await
+    }
     async fn put(&self, key: &str, object: Bytes) -> Result<()> {
         self.of(key).put(key, object).await
     }

@@ -172,6 +172,9 @@ impl storage::objects::Bucket for Losing {
         let found = if key == self.key { "no-such-object" } else { key };
         self.inner.get(found, bytes_max).await
     }
+    async fn size(&self, key: &str) -> model::Result<Option<u64>> {
+        self.inner.size(key).await
+    }
     async fn put(&self, key: &str, object: Bytes) -> model::Result<()> {
         self.inner.put(key, object).await
     }
