@@ -16,7 +16,8 @@ use model::{Batch, Error, Result, TenantId};
 pub const BODY_BYTES_MAX: usize = 256 << 20;
 /// Bytes before the body.
 pub const HEAD_BYTES: usize = 16;
-const MAGIC: [u8; 4] = [0xd7, b'L', b'W', 0x9a];
+/// Its last byte is the version of what a batch looks like.
+const MAGIC: [u8; 4] = [0xd7, b'L', b'W', 0x9b];
 
 /// The bytes that stand before `batch` in its record; record = these, then the batch as it is.
 pub fn head(salt: u64, tenant: &TenantId, batch: &[u8]) -> Result<Vec<u8>> {
@@ -217,6 +218,6 @@ mod tests {
     #[test]
     fn the_bytes_are_these() {
         let bytes = head(1, &TenantId::parse("t").unwrap(), b"b").unwrap();
-        assert_eq!(bytes, [0xd7, b'L', b'W', 0x9a, 3, 0, 0, 0, 84, 232, 51, 120, 137, 133, 207, 233, 1, b't']);
+        assert_eq!(bytes, [0xd7, b'L', b'W', 0x9b, 3, 0, 0, 0, 84, 232, 51, 120, 137, 133, 207, 233, 1, b't']);
     }
 }

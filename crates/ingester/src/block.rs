@@ -5,14 +5,15 @@ use crate::spill::{Extent, Spill};
 use bytes::Bytes;
 use foldhash::quality::FixedState;
 use format::Codec;
-use format::chunk::{SealedBlock, seal};
+use format::chunk::{SealedBlock, seal, sealed};
 use model::{BlockBuilder, Result, Symbols};
 use parking_lot::Mutex;
-use rpc::ingester::RecentBlock;
+use rpc::ingester::{OfferedBlock, RecentBlock};
 use runtime::memory::Reservation;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use xxhash_rust::xxh64::xxh64;
 
 /// Lends a builder's bytes without copying them, and keeps the memory of a copy reserved while somebody reads it.
 struct Lent {
@@ -95,10 +96,38 @@ impl HeldBlock {
             State::Spilled(sealed, extent) => return Ok(SealedBlock { payload: extent.read()?, ..sealed }),
         };
         let sealed = seal(codec, &*raw.into_ordered()?);
+        self.keep(sealed.clone());
+        Ok(sealed)
+    }
+
+    /// XXH64 of the block before compression, which replicas that cut it alike have in common; `None` when it is
+    /// compressed already.
+    pub fn digest(&self) -> Result<Option<u64>> {
+        match self.state() {
+            State::Raw(raw) => Ok(Some(xxh64(raw.into_ordered()?.data(), 0))),
+            State::Sealed(_) | State::Spilled(..) => Ok(None),
+        }
+    }
+
+    /// Takes another replica's compression of the block. It is not believed: only what decompresses to the block's own
+    /// bytes is taken. True when the block is compressed now.
+    pub fn adopt(&self, offer: &OfferedBlock) -> bool {
+        let State::Raw(raw) = self.state() else { return true };
+        let Ok(block) = raw.into_ordered() else { return false };
+        let bytes = block.data().len();
+        let same = offer.codec.decompress(&offer.payload, bytes, bytes).is_ok_and(|data| data == block.data());
+        if same {
+            // A copy: the offer is a slice of a message with many.
+            self.keep(sealed(offer.codec, &block, Bytes::copy_from_slice(&offer.payload)));
+        }
+        same
+    }
+
+    /// The block is compressed: what that saves of its memory is given back.
+    fn keep(&self, sealed: SealedBlock) {
         let mut state = self.state.lock();
         let kept = state.1.as_mut().map(|memory| memory.split(sealed.payload.len() as u64));
-        *state = (State::Sealed(sealed.clone()), kept);
-        Ok(sealed)
+        *state = (State::Sealed(sealed), kept);
     }
 
     /// Gives the memory of a sealed block back, if `spill` takes its bytes.

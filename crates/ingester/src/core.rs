@@ -1,14 +1,14 @@
 //! What every path of the ingester shares, and the two steps they have in common: find a stream, take logged entries
 //! into memory. It must not know in which order the paths use it.
 
-use crate::block::HeldBlock;
 use crate::flush::{ChunkSink, FlushQueue};
 use crate::metrics::{Metrics, TenantLabel};
 use crate::patterns::Patterns;
-use crate::seal::SealQueue;
+use crate::seal::{Cut, SealQueue};
 use crate::settings::Settings;
+use crate::share::Compressors;
 use crate::ship::Shipments;
-use crate::stream::{STREAM_BYTES, Stream};
+use crate::stream::{Names, STREAM_BYTES, Stream};
 use crate::tail::Tails;
 use crate::tenant::{Tenant, Tenants};
 use crate::wal::Wal;
@@ -41,6 +41,7 @@ pub struct Core {
     /// Segments of earlier processes that are not, or not yet, in memory: they stay on disk.
     pub unread: Mutex<Vec<Hold>>,
     pub seals: SealQueue,
+    pub compressors: Compressors,
     pub flushes: FlushQueue,
     pub shipments: Shipments,
     /// Memory or log run short: close chunks now.
@@ -72,7 +73,9 @@ impl Core {
         };
         let now_ns = self.clock.now_ns();
         let (stream, new) = tenant.find_or_insert(part.fingerprint, part.labels, |fingerprint, id| {
-            Stream::new(labels, part.labels, part.fingerprint, fingerprint, id, now_ns, memory)
+            let token = labels.ring_token(tenant.id.as_str());
+            let names = Names { labels, text: part.labels.into(), hash: part.fingerprint, fingerprint, token };
+            Stream::new(names, id, now_ns, memory)
         });
         if new {
             self.metrics.streams_created.get_or_create(&TenantLabel { tenant: tenant.id.to_string() }).inc();
@@ -95,7 +98,7 @@ impl Core {
         streams: &[Arc<Stream>],
         hold: &Hold,
         mut memory: Reservation,
-    ) -> Result<Vec<Arc<HeldBlock>>> {
+    ) -> Result<Vec<Cut>> {
         let mut cut = vec![];
         for (part, stream) in batch.streams().zip(streams) {
             let part = part?;
@@ -112,7 +115,7 @@ impl Core {
         mut stream: Arc<Stream>,
         hold: &Hold,
         memory: Reservation,
-    ) -> Result<Vec<Arc<HeldBlock>>> {
+    ) -> Result<Vec<Cut>> {
         loop {
             let mut state = stream.lock();
             if !state.forgotten {
@@ -124,7 +127,8 @@ impl Core {
                 for chunk in applied.closed {
                     self.flushes.push(&tenant.id, &stream, chunk, &self.metrics);
                 }
-                return Ok(applied.cut);
+                let token = stream.token;
+                return Ok(applied.cut.into_iter().map(|block| Cut { block, token }).collect());
             }
             drop(state);
             stream = self.stream(tenant, part, stream.labels.clone(), true)?;

@@ -42,7 +42,7 @@ impl Head {
     pub fn push(&mut self, e: &BatchEntry<'_>, symbols: &mut SymbolsBuilder) {
         let newest_before = self.block.max_ts_ns;
         let mark = self.block.mark();
-        self.block.push(e.ts_ns, e.line, e.metadata(), symbols);
+        self.block.push_from(e, symbols);
         if e.ts_ns < newest_before {
             return;
         }

@@ -9,6 +9,7 @@ use crate::patterns::Patterns;
 use crate::recover::recover_aside;
 use crate::seal::SealQueue;
 use crate::settings::Settings;
+use crate::share::{self, Compressors, OUTBOX_OFFERS, Outgoing};
 use crate::ship::{self, Shipments, ship_all};
 use crate::spill::Spill;
 use crate::tail::Tails;
@@ -20,13 +21,15 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Batch, Error, Labels, Result, TenantId};
 use parking_lot::Mutex;
-use rpc::ingester::{PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed};
+use rpc::ingester::{
+    OfferedBlock, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed,
+};
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
 use runtime::memory::Budget;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,6 +43,8 @@ pub struct Parts {
     pub limits: Arc<Overrides>,
     pub stream_share: StreamShare,
     pub sink: Arc<dyn ChunkSink>,
+    /// Which replica compresses a stream's blocks.
+    pub compressors: Compressors,
     /// Where the log is written: [`crate::wal::disk::FileSystem`], or a test's.
     pub disk: Arc<dyn Disk>,
     pub metrics: Metrics,
@@ -81,6 +86,7 @@ impl Ingester {
         let patterns = parts.settings.patterns.clone().map(start_patterns).transpose()?;
         let (dir, above) = (&parts.settings.wal.dir, parts.settings.spill_above);
         let spill = Spill::new(dir, above, parts.budget.clone(), metrics.clone());
+        let (outbox, offers) = mpsc::channel(OUTBOX_OFFERS);
         let core = Arc::new(Core {
             patterns,
             tails: Tails::new(parts.budget.clone(), parts.settings.chunk_layout, metrics.clone()),
@@ -89,10 +95,11 @@ impl Ingester {
             limits: parts.limits,
             stream_share: parts.stream_share,
             sink: parts.sink,
+            compressors: parts.compressors,
             tenants: Tenants::default(),
             wal,
             unread: Mutex::new(old),
-            seals: SealQueue::start(&parts.settings, spill, &metrics)?,
+            seals: SealQueue::start(&parts.settings, spill, outbox, &metrics)?,
             flushes: FlushQueue::default(),
             shipments: Shipments::default(),
             pressure: Notify::new(),
@@ -103,16 +110,21 @@ impl Ingester {
         let pushes = Arc::new(Semaphore::new(core.settings.pushes_max));
         let phase = watch::Sender::new(Phase::Replaying);
         let ingester = Arc::new(Ingester { core, phase, pushes, tasks: Mutex::default(), owned: TaskTracker::new() });
-        ingester.spawn_tasks();
+        ingester.spawn_tasks(offers);
         Ok(ingester)
     }
 
-    fn spawn_tasks(self: &Arc<Self>) {
+    fn spawn_tasks(self: &Arc<Self>, offers: mpsc::Receiver<Outgoing>) {
         let core = &self.core;
         let mut tasks: Vec<_> =
             (0..core.settings.concurrent_flushes).map(|_| self.owned.spawn(flush::work(core.clone()))).collect();
         tasks.push(self.owned.spawn(ship::work(core.clone())));
         tasks.push(self.owned.spawn(sweep::work(core.clone())));
+        tasks.push(self.owned.spawn(give_up_waiting(core.clone())));
+        let (stop, metrics) = (core.stop.clone(), core.metrics.clone());
+        tasks.push(self.owned.spawn(async move {
+            stop.run_until_cancelled(share::send(offers, metrics)).await;
+        }));
         let (weak, core) = (Arc::downgrade(self), core.clone());
         tasks.push(self.owned.spawn(async move {
             recover_aside(core).await;
@@ -221,6 +233,16 @@ impl Drop for Ingester {
     }
 }
 
+/// Until the ingester stops.
+async fn give_up_waiting(core: Arc<Core>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(share::WAIT) => core.seals.give_up_waiting().await,
+            () = core.stop.cancelled() => return,
+        }
+    }
+}
+
 /// Decide, log, take into memory, tell: the whole of a push.
 async fn push(core: Arc<Core>, tenant: TenantId, batch: Batch, _permit: OwnedSemaphorePermit) -> Result<PushOutcome> {
     let memory = core.reserve(batch.data.len() as u64, "a push")?;
@@ -238,7 +260,7 @@ async fn push(core: Arc<Core>, tenant: TenantId, batch: Batch, _permit: OwnedSem
         if let Some(patterns) = &core.patterns {
             patterns.observe(&tenant.id, &admitted.batch, &admitted.streams);
         }
-        core.seals.submit(cut).await;
+        core.seals.submit(cut, &core.compressors).await;
     }
     Ok(PushOutcome { rejected: admitted.rejected })
 }
@@ -276,6 +298,11 @@ impl rpc::ingester::Ingester for Ingester {
 
     async fn patterns(&self, request: PatternsRequest) -> Result<Vec<StreamPatterns>> {
         Ok(self.core.patterns.as_ref().map_or(vec![], |patterns| patterns.answer(&request)))
+    }
+
+    async fn offer(&self, blocks: Vec<OfferedBlock>) -> Result<()> {
+        self.core.seals.offered(blocks).await;
+        Ok(())
     }
 
     async fn flush(&self) -> Result<()> {

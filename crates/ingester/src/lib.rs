@@ -1,7 +1,7 @@
 //! Recent data: log it, hold it, answer for it, store it.
 //!
 //! A push walks `admit` (which entries are taken) → `wal` (one record, one shared fsync) → `stream` (heads of chunks).
-//! Behind it, each on its own clock: `seal` compresses blocks, `spill` keeps them on disk, `sweep` closes chunks, `flush` stores them, `ship` makes
+//! Behind it, each on its own clock: `seal` compresses blocks, one replica for all of them (`share`), `spill` keeps them on disk, `sweep` closes chunks, `flush` stores them, `ship` makes
 //! them known to the index, and `wal` lets go of segments that nobody needs. `recover` replays the log at start.
 //! It must not know HTTP, the rules of ring membership, or how chunks and index are stored.
 
@@ -23,6 +23,7 @@ mod reject;
 mod seal;
 mod select;
 pub mod settings;
+mod share;
 mod ship;
 mod spill;
 mod stream;
@@ -37,3 +38,4 @@ pub use chunk_sync::ChunkSync;
 pub use flush::ChunkSink;
 pub use ingester::{Ingester, Parts};
 pub use settings::{Settings, WalSettings};
+pub use share::{Compressor, Compressors};

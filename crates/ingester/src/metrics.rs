@@ -40,6 +40,9 @@ pub struct Metrics {
     pub flush_failures: Counter,
     pub ship_failures: Counter,
     pub blocks_sealed: Counter,
+    pub blocks_adopted: Counter,
+    pub block_offers_sent: Counter,
+    pub block_offers_refused: Counter,
     pub spill_files: Gauge,
     pub spills: Counter,
     pub spilled_bytes: Counter,
@@ -88,6 +91,9 @@ impl Metrics {
             flush_failures: Counter::default(),
             ship_failures: Counter::default(),
             blocks_sealed: Counter::default(),
+            blocks_adopted: Counter::default(),
+            block_offers_sent: Counter::default(),
+            block_offers_refused: Counter::default(),
             spill_files: Gauge::default(),
             spills: Counter::default(),
             spilled_bytes: Counter::default(),
@@ -156,6 +162,21 @@ impl Metrics {
             self.ship_failures.clone(),
         );
         r.register("loki_ingester_blocks_sealed", "Blocks compressed", self.blocks_sealed.clone());
+        r.register(
+            "lokirs_ingester_blocks_adopted",
+            "Blocks that another replica compressed",
+            self.blocks_adopted.clone(),
+        );
+        r.register(
+            "lokirs_ingester_block_offers_sent",
+            "Compressed blocks offered to other replicas",
+            self.block_offers_sent.clone(),
+        );
+        r.register(
+            "lokirs_ingester_block_offers_refused",
+            "Offers that were not the block that they were for",
+            self.block_offers_refused.clone(),
+        );
         r.register("lokirs_ingester_spill_files", "Files that compressed blocks wait in", self.spill_files.clone());
         r.register("lokirs_ingester_spills", "Blocks written to them", self.spills.clone());
         r.register("lokirs_ingester_spilled_bytes", "Bytes written to them", self.spilled_bytes.clone());

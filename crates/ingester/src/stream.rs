@@ -11,12 +11,14 @@ use model::batch::BatchEntry;
 use model::{Fingerprint, Labels, Result, StreamBatch, TimeRange};
 use parking_lot::{Mutex, MutexGuard};
 use runtime::memory::Reservation;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// What a stream is reckoned with, apart from its data: measured at some 15 labels.
 pub const STREAM_BYTES: u64 = 2 << 10;
 
-pub struct Stream {
+/// What a stream is called, and where.
+pub struct Names {
     pub labels: Labels,
     /// Canonical text of the labels.
     pub text: Box<str>,
@@ -24,10 +26,23 @@ pub struct Stream {
     pub hash: Fingerprint,
     /// `hash`, or a substitute where another stream has it.
     pub fingerprint: Fingerprint,
+    /// Where the stream is on the ring.
+    pub token: u32,
+}
+
+pub struct Stream {
+    names: Names,
     /// Number in the tenant's label index.
     pub id: u32,
     state: Mutex<StreamState>,
     _memory: Option<Reservation>,
+}
+
+impl Deref for Stream {
+    type Target = Names;
+    fn deref(&self) -> &Names {
+        &self.names
+    }
 }
 
 pub struct StreamState {
@@ -66,15 +81,7 @@ pub struct Applied {
 }
 
 impl Stream {
-    pub fn new(
-        labels: Labels,
-        text: &str,
-        hash: Fingerprint,
-        fingerprint: Fingerprint,
-        id: u32,
-        now_ns: i64,
-        memory: Option<Reservation>,
-    ) -> Self {
+    pub fn new(names: Names, id: u32, now_ns: i64, memory: Option<Reservation>) -> Self {
         let state = StreamState {
             newest_ts_ns: i64::MIN,
             bucket: Bucket::new(),
@@ -84,7 +91,7 @@ impl Stream {
             flushed: Vec::new(),
             forgotten: false,
         };
-        Stream { labels, text: text.into(), hash, fingerprint, id, state: Mutex::new(state), _memory: memory }
+        Stream { names, id, state: Mutex::new(state), _memory: memory }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, StreamState> {

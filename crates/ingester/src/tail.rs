@@ -254,7 +254,7 @@ fn pieces(part: &StreamBatch<'_>, labels: &Labels, fingerprint: u64, layout: Lay
         pieces.push(RecentStream { labels: labels.clone(), fingerprint, blocks: vec![block], flushed: vec![] });
     };
     part.for_each(|e| {
-        block.push(e.ts_ns, e.line, e.metadata(), &mut symbols);
+        block.push_from(&e, &mut symbols);
         if block.data().len() >= BLOCK_BYTES_MAX {
             let full = std::mem::replace(&mut block, BlockBuilder::new(layout));
             cut(full, std::mem::take(&mut symbols));

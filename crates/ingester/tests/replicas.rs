@@ -3,10 +3,11 @@
 mod support;
 
 use format::ChunkRef;
-use ingester::ChunkSync;
+use ingester::{ChunkSync, Compressor, Compressors};
 use model::{Batch, BatchBuilder, Labels};
-use rpc::ingester::Ingester as _;
+use rpc::ingester::Ingester;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use support::*;
 
@@ -102,4 +103,53 @@ async fn without_such_moments_a_replica_that_was_away_stays_apart() {
     let hot = |chunk: &&(String, ChunkRef)| chunk.0.contains("hot");
     let common = late.iter().filter(hot).filter(|chunk| whole.contains(chunk)).count();
     assert!(common < late.iter().filter(hot).count() / 2, "{common} of {late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_replica_compresses_for_the_other() {
+    let world = |compressors: Compressors| {
+        let mut world = World::new();
+        world.settings.chunk_block_size = 1500;
+        world.settings.sync = hourly();
+        world.compressors = compressors;
+        world
+    };
+    let other = world(Arc::new(|_| Compressor::Elsewhere));
+    let other_node = other.ready().await;
+    let offered_to: Arc<dyn Ingester> = other_node.ingester.clone();
+    let first = world(Arc::new(move |_| Compressor::Here(vec![offered_to.clone()])));
+    let first_node = first.ready().await;
+    for batch in (0..MINUTES).filter_map(push_of) {
+        first_node.ingester.push(&acme(), batch.clone()).await.unwrap();
+        other_node.ingester.push(&acme(), batch).await.unwrap();
+    }
+    let sealed = || first_node.metric("loki_ingester_blocks_sealed_total");
+    let settled = || {
+        let metric = |name| other_node.metric(name);
+        (metric("lokirs_ingester_blocks_adopted_total"), metric("loki_ingester_blocks_sealed_total"))
+    };
+    while settled().0 + settled().1 < sealed() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (adopted, compressed) = settled();
+    assert!(adopted > 9.0 * compressed && adopted > 100.0, "{adopted} adopted, {compressed} compressed");
+    assert_eq!(other_node.metric("lokirs_ingester_block_offers_refused_total"), 0.0);
+    first_node.ingester.flush().await.unwrap();
+    other_node.ingester.flush().await.unwrap();
+    assert_eq!(*first.store.objects.lock(), *other.store.objects.lock());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_gets_no_offer_compresses_by_itself() {
+    let mut world = World::new();
+    world.settings.chunk_block_size = 1500;
+    world.compressors = Arc::new(|_| Compressor::Elsewhere);
+    let node = world.ready().await;
+    for batch in (0..60).filter_map(push_of) {
+        node.ingester.push(&acme(), batch).await.unwrap();
+    }
+    assert_eq!(node.metric("loki_ingester_blocks_sealed_total"), 0.0);
+    while node.metric("loki_ingester_blocks_sealed_total") < 20.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -2,7 +2,8 @@
 //! over the wire, into the write-ahead log and, walked, into the streams' heads.
 //!
 //! Layout, per stream: `str canonical_labels, u64 LE fingerprint, uvarint entries, u32 LE body_bytes, body`;
-//! body, per entry: `varint ts_ns, str line, uvarint pairs, pairs x (str name, str value)`.
+//! body, per entry: `varint ts_ns, str line, uvarint section_bytes, section`; section, nothing without metadata:
+//! `uvarint pairs, pairs x (str name, str value)`. Who only looks at times and lines steps over it.
 
 use crate::varint::{bytes, put_str, put_uvarint, put_varint, take, uvarint, varint};
 use crate::{Error, Fingerprint, Result};
@@ -87,23 +88,28 @@ impl<'a> StreamBatch<'a> {
 fn entry<'a>(rest: &mut &'a [u8]) -> Option<BatchEntry<'a>> {
     let ts_ns = varint(rest)?;
     let line = bytes(rest)?;
-    let pairs = uvarint(rest)?;
-    let start = *rest;
-    for _ in 0..pairs {
-        std::str::from_utf8(bytes(rest)?).ok()?;
-        std::str::from_utf8(bytes(rest)?).ok()?;
-    }
-    Some(BatchEntry { ts_ns, line, pairs, metadata: &start[..start.len() - rest.len()] })
+    let mut metadata = bytes(rest)?;
+    let pairs = if metadata.is_empty() { 0 } else { uvarint(&mut metadata)? };
+    // Each pair takes two lengths.
+    (pairs <= metadata.len() as u64 / 2).then_some(BatchEntry { ts_ns, line, pairs, metadata })
 }
 
 impl<'a> BatchEntry<'a> {
-    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    /// The pairs as they are encoded: equal bytes are equal pairs.
+    pub fn encoded_metadata(&self) -> &'a [u8] {
+        self.metadata
+    }
+
+    /// Names and values as they came: whether they are UTF-8 is only looked at where they are new.
+    pub fn metadata_bytes(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let mut rest = self.metadata;
-        std::iter::from_fn(move || {
-            let name = std::str::from_utf8(bytes(&mut rest)?).ok()?;
-            let value = std::str::from_utf8(bytes(&mut rest)?).ok()?;
-            Some((name, value))
-        })
+        std::iter::from_fn(move || Some((bytes(&mut rest)?, bytes(&mut rest)?)))
+    }
+
+    /// Name and value of each pair, up to one that is not UTF-8.
+    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.metadata_bytes()
+            .map_while(|(name, value)| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?)))
     }
 }
 
@@ -112,6 +118,7 @@ impl<'a> BatchEntry<'a> {
 pub struct BatchBuilder {
     data: Vec<u8>,
     body: Vec<u8>,
+    section: Vec<u8>,
     entries: u64,
 }
 
@@ -123,17 +130,23 @@ impl BatchBuilder {
     /// Writes over `data`, whatever is in it.
     pub fn in_buffer(mut data: Vec<u8>) -> Self {
         data.clear();
-        BatchBuilder { data, body: Vec::new(), entries: 0 }
+        BatchBuilder { data, ..BatchBuilder::default() }
     }
 
     /// Adds an entry to the stream that [`BatchBuilder::end_stream`] will close.
     pub fn entry<'m>(&mut self, ts_ns: i64, line: &[u8], metadata: impl ExactSizeIterator<Item = (&'m str, &'m str)>) {
         put_varint(&mut self.body, ts_ns);
         put_str(&mut self.body, line);
-        put_uvarint(&mut self.body, metadata.len() as u64);
-        for (name, value) in metadata {
-            put_str(&mut self.body, name.as_bytes());
-            put_str(&mut self.body, value.as_bytes());
+        if metadata.len() == 0 {
+            self.body.push(0);
+        } else {
+            self.section.clear();
+            put_uvarint(&mut self.section, metadata.len() as u64);
+            for (name, value) in metadata {
+                put_str(&mut self.section, name.as_bytes());
+                put_str(&mut self.section, value.as_bytes());
+            }
+            put_str(&mut self.body, &self.section);
         }
         self.entries += 1;
     }

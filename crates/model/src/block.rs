@@ -4,6 +4,7 @@
 //! Entry: `varint ts_ns, str line`, and with metadata `uvarint section_bytes, uvarint pairs, pairs x (uvarint name, uvarint value)`
 //! where names and values are numbers of symbols. Source: the storage format, section 2.4.
 
+use crate::batch::BatchEntry;
 use crate::varint::{bytes, put_str, put_uvarint, put_varint, take, uvarint, uvarint_bytes, varint};
 use crate::{Symbols, SymbolsBuilder};
 use bytes::Bytes;
@@ -169,12 +170,34 @@ pub struct Mark {
 /// What an entry takes beside its line: time, lengths and a few pairs.
 const ENTRY_BYTES_EXTRA: usize = 64;
 
+#[derive(Clone, Debug, Default)]
+struct Section {
+    batch: Vec<u8>,
+    pairs: u64,
+    encoded: Vec<u8>,
+}
+
+impl Section {
+    /// Takes pairs of numbers of symbols.
+    fn encode(&mut self, pairs: impl Iterator<Item = [u64; 2]>) {
+        self.encoded.clear();
+        self.pairs = 0;
+        for [name, value] in pairs {
+            put_uvarint(&mut self.encoded, name);
+            put_uvarint(&mut self.encoded, value);
+            self.pairs += 1;
+        }
+    }
+}
+
 /// Appends entries to a growing block.
 #[derive(Clone, Debug)]
 pub struct BlockBuilder {
     data: Vec<u8>,
     layout: Layout,
-    section: Vec<u8>,
+    /// The metadata of the entry before, as it stands in the block, and as it came in a batch: most lines of a stream carry
+    /// the same as the line before.
+    section: Section,
     pub entries: u64,
     /// Bounds of the entries so far; `min > max` when there are none.
     pub min_ts_ns: i64,
@@ -190,7 +213,7 @@ impl BlockBuilder {
         BlockBuilder {
             data: Vec::new(),
             layout,
-            section: Vec::new(),
+            section: Section::default(),
             entries: 0,
             min_ts_ns: i64::MAX,
             max_ts_ns: i64::MIN,
@@ -207,21 +230,38 @@ impl BlockBuilder {
         metadata: impl Iterator<Item = (&'m str, &'m str)>,
         symbols: &mut SymbolsBuilder,
     ) {
+        if self.layout == Layout::Metadata {
+            self.section.batch.clear();
+            self.section.encode(metadata.map(|(name, value)| [symbols.intern(name), symbols.intern(value)]));
+        }
+        self.append(ts_ns, line);
+    }
+
+    /// As [`BlockBuilder::push`], of an entry of a batch. `symbols` must be the same for all of the block.
+    pub fn push_from(&mut self, e: &BatchEntry<'_>, symbols: &mut SymbolsBuilder) {
+        if self.layout == Layout::Metadata && self.section.batch != e.encoded_metadata() {
+            self.section.batch.clear();
+            self.section.batch.extend_from_slice(e.encoded_metadata());
+            self.section.encode(
+                e.metadata_bytes().map(|(name, value)| [symbols.intern_bytes(name), symbols.intern_bytes(value)]),
+            );
+        } else if self.section.batch.is_empty() {
+            self.section.encode(std::iter::empty());
+        }
+        self.append(e.ts_ns, e.line);
+    }
+
+    /// With the metadata of `self.section`.
+    fn append(&mut self, ts_ns: i64, line: &[u8]) {
         self.make_room(line.len());
         put_varint(&mut self.data, ts_ns);
         put_str(&mut self.data, line);
         self.size_bytes += line.len() as u64;
         if self.layout == Layout::Metadata {
-            self.section.clear();
-            let mut pairs = 0u64;
-            for (name, value) in metadata {
-                put_uvarint(&mut self.section, symbols.intern(name));
-                put_uvarint(&mut self.section, symbols.intern(value));
-                pairs += 1;
-            }
-            put_uvarint(&mut self.data, (uvarint_bytes(pairs) + self.section.len()) as u64);
-            put_uvarint(&mut self.data, pairs);
-            self.data.extend_from_slice(&self.section);
+            let Section { pairs, encoded, .. } = &self.section;
+            put_uvarint(&mut self.data, (uvarint_bytes(*pairs) + encoded.len()) as u64);
+            put_uvarint(&mut self.data, *pairs);
+            self.data.extend_from_slice(encoded);
             self.size_bytes += 8 * pairs;
         }
         self.count(ts_ns);
@@ -248,7 +288,7 @@ impl BlockBuilder {
         let newest = BlockBuilder {
             data: self.data[mark.bytes..].to_vec(),
             layout: self.layout,
-            section: Vec::new(),
+            section: Section::default(),
             entries: self.entries - mark.entries,
             min_ts_ns: self.max_ts_ns,
             max_ts_ns: self.max_ts_ns,
@@ -303,6 +343,38 @@ impl BlockBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{BatchBuilder, Fingerprint};
+
+    #[test]
+    fn entries_of_a_batch_make_the_block_that_their_parts_make() {
+        let (level, trace) = (("level", "info"), ("trace", "7"));
+        let metadata: [&[(&str, &str)]; 8] =
+            [&[], &[level], &[level], &[level, trace], &[], &[], &[trace, level], &[("level", "warn")]];
+        let mut batch = BatchBuilder::default();
+        for (i, pairs) in metadata.iter().enumerate() {
+            batch.entry(i as i64, b"line", pairs.iter().copied());
+        }
+        batch.end_stream("{}", Fingerprint(1));
+        let batch = batch.finish();
+        for layout in [Layout::Metadata, Layout::Plain] {
+            let (mut parts, mut parts_symbols) = (BlockBuilder::new(layout), SymbolsBuilder::default());
+            let (mut block, mut symbols) = (BlockBuilder::new(layout), SymbolsBuilder::default());
+            for part in batch.streams() {
+                let each = part.unwrap().for_each(|e| {
+                    block.push_from(&e, &mut symbols);
+                    parts.push(e.ts_ns, e.line, metadata[e.ts_ns as usize].iter().copied(), &mut parts_symbols);
+                    // An entry of another kind in between leaves nothing behind.
+                    if e.ts_ns == 4 {
+                        block.push(9, b"x", [trace].into_iter(), &mut symbols);
+                        parts.push(9, b"x", [trace].into_iter(), &mut parts_symbols);
+                    }
+                });
+                each.unwrap();
+            }
+            assert_eq!((block.data(), block.size_bytes), (parts.data(), parts.size_bytes));
+            assert_eq!(symbols.finish(), parts_symbols.finish());
+        }
+    }
 
     #[test]
     fn blocks_give_back_what_was_pushed_and_junk_is_an_error() {

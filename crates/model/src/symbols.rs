@@ -2,6 +2,7 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -85,20 +86,33 @@ pub struct SymbolsBuilder {
 
 impl SymbolsBuilder {
     pub fn intern(&mut self, s: &str) -> u64 {
-        let hasher = FixedState::default();
-        let hash = hasher.hash_one(s);
-        let symbols = &self.symbols;
-        let lookup = |i: &u32| symbols.get(u64::from(*i)).unwrap_or("");
-        if let Some(i) = self.index.find(hash, |i| lookup(i) == s) {
-            return u64::from(*i);
-        }
+        self.find(s.as_bytes()).unwrap_or_else(|| self.add(s))
+    }
+
+    /// As [`SymbolsBuilder::intern`], of bytes that should be UTF-8: what is known already need not be looked at.
+    pub fn intern_bytes(&mut self, s: &[u8]) -> u64 {
+        self.find(s).unwrap_or_else(|| match String::from_utf8_lossy(s) {
+            Cow::Borrowed(s) => self.add(s),
+            Cow::Owned(mended) => self.intern(&mended),
+        })
+    }
+
+    fn find(&self, s: &[u8]) -> Option<u64> {
+        let lookup = |i: &u32| self.symbols.get(u64::from(*i)).unwrap_or("").as_bytes();
+        self.index.find(FixedState::default().hash_one(s), |i| lookup(i) == s).map(|i| u64::from(*i))
+    }
+
+    /// A string that is not there yet.
+    fn add(&mut self, s: &str) -> u64 {
         let i = self.symbols.len() as u32;
         self.symbols.text.push_str(s);
         self.symbols.ends.push(self.symbols.text.len() as u32);
+        let hash = |s: &str| FixedState::default().hash_one(s.as_bytes());
         let symbols = &self.symbols;
-        self.index.insert_unique(hash, i, |i| hasher.hash_one(symbols.get(u64::from(*i)).unwrap_or("")));
+        self.index.insert_unique(hash(s), i, |i| hash(symbols.get(u64::from(*i)).unwrap_or("")));
         u64::from(i)
     }
+
     pub fn symbols(&self) -> &Symbols {
         &self.symbols
     }
@@ -116,6 +130,10 @@ mod tests {
         let mut b = SymbolsBuilder::default();
         let seen: Vec<u64> = ["level", "info", "level", "", "warn", "info"].map(|s| b.intern(s)).to_vec();
         assert_eq!(seen, [0, 1, 0, 2, 3, 1]);
+        let mut bytes = SymbolsBuilder::default();
+        let of_bytes = ["level", "info", "level", "", "warn", "info"].map(|s| bytes.intern_bytes(s.as_bytes()));
+        assert_eq!((of_bytes.to_vec(), &bytes.symbols), (seen, &b.symbols));
+        assert_eq!((bytes.intern_bytes(b"a\xff"), bytes.intern_bytes(b"a\xff"), bytes.intern("a\u{fffd}")), (4, 4, 4));
         let symbols = b.finish();
         assert_eq!(symbols.iter().collect::<Vec<_>>(), ["level", "info", "", "warn"]);
         assert_eq!(symbols.get(4), None);

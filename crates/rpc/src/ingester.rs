@@ -37,6 +37,12 @@ pub trait Ingester: Send + Sync {
     /// The patterns of lines lately pushed to the streams, by stream: replicas of a stream have the same.
     async fn patterns(&self, request: PatternsRequest) -> Result<Vec<StreamPatterns>>;
 
+    /// Blocks that the caller has compressed of streams that both have. An ingester may take them instead of compressing
+    /// its own, or forget them, as this one does.
+    async fn offer(&self, _blocks: Vec<OfferedBlock>) -> Result<()> {
+        Ok(())
+    }
+
     /// Seals and stores everything; returns when chunks and index are stored.
     async fn flush(&self) -> Result<()>;
 }
@@ -130,6 +136,15 @@ pub struct RecentBlock {
     pub max_ts_ns: i64,
     /// Bytes of the payload when decompressed.
     pub raw_bytes: u64,
+}
+
+/// A block that a replica has compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedBlock {
+    /// XXH64 of the block before compression: by it another replica finds its own.
+    pub digest: u64,
+    pub codec: Codec,
+    pub payload: Bytes,
 }
 
 #[derive(Clone, Debug, PartialEq)]

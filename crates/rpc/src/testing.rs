@@ -12,8 +12,8 @@ pub use queries::{EveryPlace, ScriptedQueries, ScriptedTails, check_queries, che
 pub use scheduler::{ScriptedScheduler, check_scheduler};
 
 use crate::ingester::{
-    DroppedEntries, Ingester, LevelPatterns, PatternsRequest, PushOutcome, RecentBlock, RecentRequest, RecentStream,
-    Rejection, StreamPatterns, StreamSize, Tailed,
+    DroppedEntries, Ingester, LevelPatterns, OfferedBlock, PatternsRequest, PushOutcome, RecentBlock, RecentRequest,
+    RecentStream, Rejection, StreamPatterns, StreamSize, Tailed,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +32,7 @@ use std::time::Duration;
 pub struct ScriptedIngester {
     pub pushed: Mutex<Vec<(TenantId, Batch)>>,
     pub asked: Mutex<Vec<RecentRequest>>,
+    pub offered: Mutex<Vec<OfferedBlock>>,
     pub streams: Vec<RecentStream>,
     /// What tails tell before they go quiet.
     pub tailed: Vec<Tailed>,
@@ -126,6 +127,10 @@ impl Ingester for ScriptedIngester {
         let lines = request.step.as_secs();
         self.answer(Some(request.recent), scripted_patterns(lines))
     }
+    async fn offer(&self, blocks: Vec<OfferedBlock>) -> Result<()> {
+        self.offered.lock().expect("no test panics with it").extend(blocks);
+        self.answer(None, ())
+    }
     async fn flush(&self) -> Result<()> {
         self.answer(None, ())
     }
@@ -163,6 +168,10 @@ where
     assert_eq!(ingester.sizes(request.clone()).await.map(|s| s[0].bytes), Ok(u64::MAX));
     let patterns = PatternsRequest { recent: request.clone(), step: Duration::from_secs(7) };
     assert_eq!(ingester.patterns(patterns).await, Ok(scripted_patterns(7)));
+    let offer = |digest, codec, payload| OfferedBlock { digest, codec, payload: Bytes::from_static(payload) };
+    let offers = vec![offer(u64::MAX, Codec::Zstd, b"\x00\xff"), offer(0, Codec::None, b"")];
+    assert_eq!(ingester.offer(offers.clone()).await, Ok(()));
+    assert_eq!(*script.offered.lock().expect("no test panics with it"), offers);
     assert_eq!(ingester.flush().await, Ok(()));
     let asked = script.asked.lock().expect("no test panics with it").clone();
     assert_eq!(asked.len(), 7);

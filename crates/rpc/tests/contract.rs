@@ -7,7 +7,8 @@ use futures::stream::BoxStream;
 use model::{Batch, Error, Kind, Labels, Result, TenantId, TimeRange};
 use rpc::call::{Call, Calls, Reply};
 use rpc::ingester::{
-    Ingester, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed,
+    Ingester, OfferedBlock, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize,
+    Tailed,
 };
 use rpc::queries::{Answer, MetadataRequest, Tenants};
 use rpc::scheduler::{Offer, Offered, Place, PlaceRequest, Scheduler, Taken};
@@ -87,6 +88,9 @@ impl Ingester for Local<ScriptedIngester> {
     }
     async fn patterns(&self, request: PatternsRequest) -> Result<Vec<StreamPatterns>> {
         self.0.patterns(request).await
+    }
+    async fn offer(&self, blocks: Vec<OfferedBlock>) -> Result<()> {
+        self.0.offer(blocks).await
     }
     async fn flush(&self) -> Result<()> {
         self.0.flush().await

@@ -26,10 +26,15 @@ pub struct SealedBlock {
 
 /// Compresses a block. The entries stay in the order they are in: sorting is up to the caller.
 pub fn seal(codec: Codec, block: &BlockBuilder) -> SealedBlock {
+    sealed(codec, block, codec.compress(block.data()).into())
+}
+
+/// A block whose compressed bytes are there already.
+pub fn sealed(codec: Codec, block: &BlockBuilder, payload: Bytes) -> SealedBlock {
     SealedBlock {
         codec,
         layout: block.layout(),
-        payload: codec.compress(block.data()).into(),
+        payload,
         entries: block.entries,
         min_ts_ns: block.min_ts_ns,
         max_ts_ns: block.max_ts_ns,

@@ -15,7 +15,7 @@ mod table;
 
 pub use audit::{FINGERPRINT_MAPPED_MAX, is_fingerprint_of};
 pub use decode::Chunk;
-pub use encode::{ChunkParts, SealedBlock, encode, seal};
+pub use encode::{ChunkParts, SealedBlock, encode, seal, sealed};
 pub use table::BlockMeta;
 
 /// The size at which a block is cut: Loki's `chunk_block_size`, in line bytes plus 8 for each metadata pair.

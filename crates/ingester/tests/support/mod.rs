@@ -7,7 +7,7 @@ use format::ChunkRef;
 use format::chunk::Chunk;
 use futures::StreamExt;
 use ingester::wal::disk::{Disk, FileSystem, LogFile};
-use ingester::{ChunkSink, Ingester, Parts, Settings};
+use ingester::{ChunkSink, Compressor, Compressors, Ingester, Parts, Settings};
 use model::{Batch, BatchBuilder, Error, Labels, Matcher, RawBlock, Result, TenantId, TimeRange};
 use parking_lot::Mutex;
 use rpc::ingester::{Ingester as _, PushOutcome, RecentRequest, RecentStream};
@@ -162,6 +162,7 @@ pub struct World {
     pub limits: Limits,
     pub settings: Settings,
     pub memory_bytes: u64,
+    pub compressors: Compressors,
 }
 
 impl World {
@@ -180,6 +181,7 @@ impl World {
             limits: Limits::default(),
             settings,
             memory_bytes: 1 << 30,
+            compressors: Arc::new(|_| Compressor::Here(vec![])),
         }
     }
 
@@ -192,6 +194,7 @@ impl World {
             limits: Arc::new(Overrides::new(self.limits.clone())),
             stream_share: Arc::new(|| 1.0),
             sink: self.store.clone(),
+            compressors: self.compressors.clone(),
             disk: self.disk.clone(),
             metrics: ingester::metrics::Metrics::new(&mut registry),
         };

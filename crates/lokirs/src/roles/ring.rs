@@ -2,6 +2,7 @@
 
 use super::absent::Absent;
 use crate::node::Base;
+use ::ingester::Compressor;
 use cluster::members::{Member, Members};
 use cluster::pool::Pool;
 use cluster::ring::{Ring, may_miss};
@@ -76,6 +77,25 @@ impl IngesterRing {
         let view = Arc::new(View { ring, ingesters: clients, replication: self.replication });
         *last = Some((all, view.clone()));
         Ok(view)
+    }
+
+    /// Which of the ingesters that hold the stream at `token` compresses its blocks: the first that takes writes. An
+    /// ingester that is none of them does it for itself.
+    pub fn compressor(&self, own_id: &str, token: u32) -> Compressor {
+        let alone = Compressor::Here(vec![]);
+        let Ok(view) = self.current() else { return alone };
+        let mut replicas = vec![];
+        if view.of_token(token, &mut replicas).is_err() {
+            return alone;
+        }
+        let is_own = |at: &usize| view.ring.members()[*at].id == own_id;
+        match replicas.split_first() {
+            Some((first, others)) if is_own(first) => {
+                Compressor::Here(others.iter().map(|at| view.ingesters[*at].clone()).collect())
+            }
+            Some(_) if replicas.iter().any(|at| is_own(at)) => Compressor::Elsewhere,
+            _ => alone,
+        }
     }
 
     fn client(&self, member: &Member) -> Result<Arc<dyn Ingester>> {

@@ -107,3 +107,27 @@ fn writes_go_to_the_active_and_fail_with_the_numbers_when_they_are_too_few() {
         assert_eq!(found.map_err(|e| e.message), expected.map_err(str::to_string));
     }
 }
+
+#[test]
+fn one_of_a_streams_ingesters_compresses_for_the_others() {
+    let states = [("a1", Active), ("b1", Active), ("c1", Active), ("d1", Leaving), ("e1", Active)];
+    let (ring, rings) = (ring(&states, &[], 3), states.len());
+    let mut compress = vec![0; rings];
+    for token in (0..u32::MAX).step_by(1 << 22) {
+        let mut holders = vec![];
+        ring.current().unwrap().of_token(token, &mut holders).unwrap();
+        let mut here = 0;
+        for (at, (id, _)) in states.iter().enumerate() {
+            match ring.compressor(id, token) {
+                Compressor::Here(others) if holders.contains(&at) => {
+                    assert_eq!(others.len(), 2);
+                    (here, compress[at]) = (here + 1, compress[at] + 1);
+                }
+                Compressor::Here(others) => assert!(others.is_empty(), "{id} holds nothing of it"),
+                Compressor::Elsewhere => assert!(holders.contains(&at)),
+            }
+        }
+        assert_eq!(here, 1, "{token}");
+    }
+    assert!(compress.iter().enumerate().all(|(at, times)| (at == 3) == (*times == 0)), "{compress:?}");
+}

@@ -12,7 +12,7 @@ use cluster::members::{Member, MemberState};
 use distributor::Distributor;
 use format::{ChunkRef, Codec};
 use ingester::wal::disk::{FileSystem, Nowhere};
-use ingester::{ChunkSink, ChunkSync, Ingester, PatternSettings, Settings, WalSettings};
+use ingester::{ChunkSink, ChunkSync, Compressor, Compressors, Ingester, PatternSettings, Settings, WalSettings};
 use model::{Labels, Result, TenantId};
 use std::sync::Arc;
 use storage::chunks::ChunkStore;
@@ -61,6 +61,7 @@ pub async fn ingester(
         budget: base.memory.clone(),
         limits: base.limits.clone(),
         stream_share: Arc::new(share),
+        compressors: compressors(base, replication),
         sink: Arc::new(StoredChunks { chunks, shipper: stores.shipper(base)?, reader }),
         disk: if base.settings.ingester.wal.enabled { Arc::new(FileSystem) } else { Arc::new(Nowhere) },
         metrics: base.metrics.with_registry(ingester::metrics::Metrics::new),
@@ -91,6 +92,15 @@ pub async fn ingester(
         }
     });
     Ok(ingester)
+}
+
+/// With replicas, the first of a stream's ingesters compresses for all of them.
+fn compressors(base: &Base, replication: usize) -> Compressors {
+    if replication == 1 {
+        return Arc::new(|_| Compressor::Here(vec![]));
+    }
+    let (ring, own_id) = (IngesterRing::new(base, None), base.id.clone());
+    Arc::new(move |token| ring.compressor(&own_id, token))
 }
 
 /// The part of a tenant's streams that one of `ingesters` holds.

@@ -1,7 +1,8 @@
 //! The client's side: a service that lives in another process.
 
 use super::convert::{
-    block_of_wire, labels_of_wire, outcome_of_wire, recent_to_wire, size_of_wire, stream_of_wire, tailed_of_wire,
+    block_of_wire, labels_of_wire, offered_to_wire, outcome_of_wire, recent_to_wire, size_of_wire, stream_of_wire,
+    tailed_of_wire,
 };
 use super::convert_patterns::{patterns_to_wire, stream_patterns_of_wire};
 use super::error::error_of;
@@ -9,7 +10,8 @@ use super::proto::ingester_client as generated;
 use super::proto::select_part::Part;
 use super::{Channel, Connector, MESSAGE_BYTES_MAX, TENANT_METADATA, proto};
 use crate::ingester::{
-    Ingester, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize, Tailed,
+    Ingester, OfferedBlock, PatternsRequest, PushOutcome, RecentRequest, RecentStream, StreamPatterns, StreamSize,
+    Tailed,
 };
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -77,7 +79,7 @@ async fn collect<P, T>(mut parts: Streaming<P>, items: impl Fn(P) -> Vec<T>) -> 
 #[async_trait]
 impl Ingester for IngesterClient {
     async fn push(&self, tenant: &TenantId, batch: Batch) -> Result<PushOutcome> {
-        let request = of_tenant(tenant, proto::PushBatch { batch: batch.data })?;
+        let request = of_tenant(tenant, proto::PushBatch { batch: Some(batch.data) })?;
         answer(self.inner.clone().push(request)).await.map(outcome_of_wire)
     }
 
@@ -124,6 +126,13 @@ impl Ingester for IngesterClient {
         let request = of_tenant(&request.recent.tenant, patterns_to_wire(&request))?;
         let parts = answer(self.inner.clone().patterns(request)).await?;
         collect(parts, |p| p.streams.into_iter().map(stream_patterns_of_wire).collect()).await
+    }
+
+    async fn offer(&self, blocks: Vec<OfferedBlock>) -> Result<()> {
+        let mut request =
+            Request::new(proto::OfferedBlocks { blocks: blocks.into_iter().map(offered_to_wire).collect() });
+        request.set_timeout(CALL_TIMEOUT);
+        answer(self.inner.clone().offer(request)).await.map(drop)
     }
 
     async fn flush(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::error::{kind_name, kind_of_name};
 use super::proto;
 use crate::ingester::{
-    DroppedEntries, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize, Tailed,
+    DroppedEntries, OfferedBlock, PushOutcome, RecentBlock, RecentRequest, RecentStream, Rejection, StreamSize, Tailed,
 };
 use format::{ChunkRef, Codec};
 use logql::source::Shard;
@@ -128,6 +128,14 @@ pub fn block_of_wire(block: proto::Block, previous: &mut Option<Arc<Symbols>>) -
         max_ts_ns: block.max_ts_ns,
         raw_bytes: block.raw_bytes,
     })
+}
+
+pub fn offered_to_wire(block: OfferedBlock) -> proto::OfferedBlock {
+    proto::OfferedBlock { digest: block.digest, codec: block.codec as u32, payload: block.payload }
+}
+
+pub fn offered_of_wire(block: proto::OfferedBlock) -> Result<OfferedBlock> {
+    Ok(OfferedBlock { digest: block.digest, codec: codec_of_wire(block.codec)?, payload: block.payload })
 }
 
 /// A stream without its blocks.

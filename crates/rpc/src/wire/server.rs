@@ -1,7 +1,8 @@
 //! The server's side: an instance of a service behind gRPC.
 
 use super::convert::{
-    block_to_wire, head_to_wire, labels_to_wire, outcome_to_wire, recent_of_wire, size_to_wire, tailed_to_wire,
+    block_to_wire, head_to_wire, labels_to_wire, offered_of_wire, outcome_to_wire, recent_of_wire, size_to_wire,
+    tailed_to_wire,
 };
 use super::convert_patterns::{patterns_of_wire, stream_patterns_to_wire};
 use super::error::status_of;
@@ -43,8 +44,11 @@ pub(super) fn tenant(metadata: &MetadataMap) -> Result<TenantId, Status> {
 impl generated::Ingester for Server {
     async fn push(&self, request: Request<proto::PushBatch>) -> Result<Response<proto::PushAnswer>, Status> {
         let tenant = tenant(request.metadata())?;
-        let batch = Batch { data: request.into_inner().batch };
-        let outcome = self.inner.push(&tenant, batch).await.map_err(status_of)?;
+        let Some(data) = request.into_inner().batch else {
+            let what = "a push without a batch in a call between nodes: do their versions differ?";
+            return Err(status_of(Error::unavailable(what)));
+        };
+        let outcome = self.inner.push(&tenant, Batch { data }).await.map_err(status_of)?;
         Ok(Response::new(outcome_to_wire(outcome)))
     }
 
@@ -108,6 +112,13 @@ impl generated::Ingester for Server {
         let parts =
             stream::iter(streams).map(|s| Ok(proto::PatternsPart { streams: vec![stream_patterns_to_wire(s)] }));
         Ok(Response::new(parts.boxed()))
+    }
+
+    async fn offer(&self, request: Request<proto::OfferedBlocks>) -> Result<Response<proto::OfferTaken>, Status> {
+        let offered = request.into_inner().blocks.into_iter().map(offered_of_wire);
+        let blocks = offered.collect::<model::Result<Vec<_>>>().map_err(status_of)?;
+        self.inner.offer(blocks).await.map_err(status_of)?;
+        Ok(Response::new(proto::OfferTaken {}))
     }
 
     async fn flush(&self, _: Request<proto::FlushAll>) -> Result<Response<proto::Flushed>, Status> {
