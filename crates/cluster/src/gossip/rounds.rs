@@ -2,6 +2,8 @@
 //! are known. A chitchat that ends, which it should not, is started again as a new incarnation.
 
 use super::facts::{Facts, forgets, state_key};
+use super::screen::Screen;
+use super::transport::Enveloped;
 use super::view::{Heard, Incarnation, Look, View};
 use super::{Core, Own, Seeds};
 use chitchat::{ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, spawn_chitchat};
@@ -64,7 +66,12 @@ impl Rounds {
     }
 
     async fn look(&mut self) {
-        let heard = self.chitchat.with_chitchat(|c| c.node_states().values().map(heard).collect::<Vec<_>>()).await;
+        let held = &self.core.held;
+        let listen = |c: &mut chitchat::Chitchat| {
+            held.set(c.node_states().values());
+            c.node_states().values().map(heard).collect::<Vec<_>>()
+        };
+        let heard = self.chitchat.with_chitchat(listen).await;
         let now = Instant::now();
         let look = self.view.look(now, &heard);
         self.complain(now, &look);
@@ -138,8 +145,14 @@ async fn open(core: &Core, generation: u64) -> Result<(ChitchatHandle, View)> {
     let timing = settings.timing();
     let own = Incarnation { id: settings.id.clone(), generation, address: settings.advertise };
     let interval = settings.interval.as_secs_f64();
+    let id = ChitchatId::new(settings.id.clone(), generation, settings.advertise);
+    let transport = Enveloped {
+        network: core.network.clone(),
+        screen: Screen { cluster: settings.cluster.clone(), own: id.clone(), held: core.held.clone() },
+        metrics: core.transport.clone(),
+    };
     let config = ChitchatConfig {
-        chitchat_id: ChitchatId::new(settings.id.clone(), generation, settings.advertise),
+        chitchat_id: id,
         cluster_id: settings.cluster.clone(),
         gossip_interval: settings.interval,
         listen_addr: settings.bind,
@@ -160,7 +173,7 @@ async fn open(core: &Core, generation: u64) -> Result<(ChitchatHandle, View)> {
     };
     let mut facts = settings.facts.clone();
     facts.state = core.own.borrow().state;
-    let opened = spawn_chitchat(config, facts.write(), &core.transport).await;
+    let opened = spawn_chitchat(config, facts.write(), &transport).await;
     let chitchat = opened.map_err(|error| {
         let bind = settings.bind;
         Error::unavailable(format!(
