@@ -118,19 +118,7 @@ impl Gossip {
             let max = screen::ID_BYTES_MAX;
             return Err(Error::invalid(format!("an id may have {max} bytes (setting: memberlist.node_name)")));
         }
-        let own = settings.facts.member(&settings.id, true);
-        let core = Arc::new(Core {
-            network,
-            transport: TransportMetrics::new(metrics),
-            held: Held::default(),
-            own: watch::Sender::new(Own { state: settings.facts.state, forget: vec![] }),
-            look: watch::Sender::default(),
-            members: RwLock::new(vec![own].into()),
-            forgotten: RwLock::default(),
-            metrics: ClusterMetrics::new(metrics),
-            census: Census::new(metrics),
-            settings,
-        });
+        let core = Arc::new(Core::new(settings, network, metrics));
         let (ask, asked) = mpsc::channel(1);
         let rounds = rounds::Rounds::start(core.clone(), asked).await?;
         let tasks = tasks.child();
@@ -215,6 +203,24 @@ impl Gossip {
 
     pub fn settings(&self) -> &Settings {
         &self.core.settings
+    }
+}
+
+impl Core {
+    fn new(settings: Settings, network: Arc<dyn Network>, metrics: &Metrics) -> Self {
+        let own = settings.facts.member(&settings.id, true);
+        Core {
+            network,
+            transport: TransportMetrics::new(metrics),
+            held: Held::default(),
+            own: watch::Sender::new(Own { state: settings.facts.state, forget: vec![] }),
+            look: watch::Sender::default(),
+            members: RwLock::new(vec![own].into()),
+            forgotten: RwLock::default(),
+            metrics: ClusterMetrics::new(metrics),
+            census: Census::new(metrics),
+            settings,
+        }
     }
 }
 
