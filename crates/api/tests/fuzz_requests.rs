@@ -172,7 +172,8 @@ fn pushes_in_protobuf_are_taken_or_refused() {
     };
     let stream = [field(1, b"{app=\"a\", env=\"b\"}"), entry(0, b""), entry(1, &metadata)].concat();
     let push = field(1, &stream);
-    let seeds = [push.clone(), push.repeat(3), field(1, &field(1, b"{a=\"1\"}"))];
+    let odd = field(1, &[field(1, br#"{"1a"="x", "a=\"1\", b"="y"}"#), entry(0, b"")].concat());
+    let seeds = [push.clone(), push.repeat(3), odd, field(1, &field(1, b"{a=\"1\"}"))];
     fuzz_push(&seeds, &[b"{a=\"", b"\xff\xff\xff\xff\x0f"], "/loki/api/v1/push", "application/x-protobuf", &["snappy"]);
 }
 

@@ -6,6 +6,7 @@ mod facts;
 mod metrics;
 pub mod network;
 mod rounds;
+pub mod screen;
 mod transport;
 mod view;
 
@@ -21,12 +22,12 @@ use network::Network;
 use parking_lot::RwLock;
 use runtime::metrics::Metrics;
 use runtime::tasks::Tasks;
+use screen::Held;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
-use transport::Enveloped;
 use view::{Look, Timing};
 
 /// In so many rounds everything has come round a cluster of some hundred members.
@@ -93,7 +94,9 @@ pub struct Gossip {
 /// What the rounds and those who ask share.
 struct Core {
     settings: Settings,
-    transport: Enveloped,
+    network: Arc<dyn Network>,
+    transport: TransportMetrics,
+    held: Held,
     own: watch::Sender<Own>,
     look: watch::Sender<Arc<Look>>,
     members: RwLock<Arc<[Member]>>,
@@ -111,18 +114,11 @@ impl Gossip {
         metrics: &Metrics,
         tasks: &Tasks,
     ) -> Result<Arc<Gossip>> {
-        let cluster = settings.cluster.clone();
-        let own = settings.facts.member(&settings.id, true);
-        let core = Arc::new(Core {
-            transport: Enveloped { network, cluster, metrics: TransportMetrics::new(metrics) },
-            own: watch::Sender::new(Own { state: settings.facts.state, forget: vec![] }),
-            look: watch::Sender::default(),
-            members: RwLock::new(vec![own].into()),
-            forgotten: RwLock::default(),
-            metrics: ClusterMetrics::new(metrics),
-            census: Census::new(metrics),
-            settings,
-        });
+        if settings.id.len() > screen::ID_BYTES_MAX {
+            let max = screen::ID_BYTES_MAX;
+            return Err(Error::invalid(format!("an id may have {max} bytes (setting: memberlist.node_name)")));
+        }
+        let core = Arc::new(Core::new(settings, network, metrics));
         let (ask, asked) = mpsc::channel(1);
         let rounds = rounds::Rounds::start(core.clone(), asked).await?;
         let tasks = tasks.child();
@@ -207,6 +203,24 @@ impl Gossip {
 
     pub fn settings(&self) -> &Settings {
         &self.core.settings
+    }
+}
+
+impl Core {
+    fn new(settings: Settings, network: Arc<dyn Network>, metrics: &Metrics) -> Self {
+        let own = settings.facts.member(&settings.id, true);
+        Core {
+            network,
+            transport: TransportMetrics::new(metrics),
+            held: Held::default(),
+            own: watch::Sender::new(Own { state: settings.facts.state, forget: vec![] }),
+            look: watch::Sender::default(),
+            members: RwLock::new(vec![own].into()),
+            forgotten: RwLock::default(),
+            metrics: ClusterMetrics::new(metrics),
+            census: Census::new(metrics),
+            settings,
+        }
     }
 }
 

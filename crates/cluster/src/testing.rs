@@ -1,6 +1,8 @@
 //! A network in memory for tests of clusters: datagrams arrive at once, unless the test has cut the way between two
 //! addresses. It must not know what is sent.
 
+pub mod messages;
+
 use crate::gossip::network::{Datagrams, Network};
 use async_trait::async_trait;
 use parking_lot::Mutex;

@@ -2,127 +2,14 @@
 //! everybody waits. A larger one than usual: `LOKIRS_MEMBERS=200 cargo test --release -p cluster --test gossip converge
 //! -- --nocapture`.
 
-use cluster::gossip::{Facts, Gossip, Settings, Told, envelope};
+mod nodes;
+
+use cluster::gossip::envelope;
 use cluster::members::{MemberState, Members};
-use cluster::testing::MemoryNetwork;
-use runtime::metrics::Metrics;
-use runtime::tasks::Tasks;
-use std::net::SocketAddr;
+use nodes::{FORGET_AFTER, HEARTBEAT_TIMEOUT, Node, SECOND, Start, address, always, only, wait};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
-
-const INTERVAL: Duration = Duration::from_millis(200);
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
-const FORGET_AFTER: Duration = Duration::from_secs(60);
-const SECOND: Duration = Duration::from_secs(1);
-
-struct Node {
-    network: MemoryNetwork,
-    gossip: Arc<Gossip>,
-    tasks: Tasks,
-    metrics: Metrics,
-}
-
-/// How to start a node: each start is a new incarnation.
-#[derive(Clone)]
-struct Start {
-    network: MemoryNetwork,
-    cluster: &'static str,
-    seeds: Vec<SocketAddr>,
-}
-
-fn address(port: u16) -> SocketAddr {
-    ([10, 0, (port >> 8) as u8, port as u8], 7946).into()
-}
-
-impl Start {
-    fn new() -> Start {
-        Start { network: MemoryNetwork::default(), cluster: "one", seeds: vec![address(0)] }
-    }
-
-    async fn node(&self, id: &str, port: u16) -> Node {
-        static GENERATION: AtomicU64 = AtomicU64::new(1);
-        let settings = Settings {
-            cluster: self.cluster.into(),
-            id: id.into(),
-            generation: GENERATION.fetch_add(1, Ordering::SeqCst),
-            bind: address(port),
-            advertise: address(port),
-            facts: Facts {
-                grpc_address: format!("10.0.0.{port}:9095"),
-                zone: "zone-a".into(),
-                roles: vec!["ingester".into()],
-                state: Told::Active,
-                version: "1".into(),
-            },
-            interval: INTERVAL,
-            heartbeat_timeout: HEARTBEAT_TIMEOUT,
-            forget_after: FORGET_AFTER,
-            rejoin_interval: 30 * SECOND,
-        };
-        let metrics = Metrics::default();
-        let tasks = Tasks::new(&metrics);
-        let (seeds, network) = (Arc::new(self.seeds.clone()), Arc::new(self.network.clone()));
-        let gossip = Gossip::start(settings, seeds, network, &metrics, &tasks).await.unwrap();
-        Node { network: self.network.clone(), gossip, tasks, metrics }
-    }
-
-    async fn nodes(&self, count: u16) -> Vec<Node> {
-        let mut nodes = vec![];
-        for port in 0..count {
-            nodes.push(self.node(&format!("node-{port:03}"), port).await);
-        }
-        wait(60 * SECOND, || nodes.iter().all(|node| node.count(MemberState::Active) == nodes.len())).await;
-        nodes
-    }
-}
-
-impl Node {
-    fn count(&self, state: MemberState) -> usize {
-        self.gossip.all().iter().filter(|member| member.state == state).count()
-    }
-
-    fn state_of(&self, id: &str) -> Option<(MemberState, String)> {
-        self.gossip.all().iter().find(|m| m.id == id).map(|m| (m.state, m.grpc_address.clone()))
-    }
-
-    fn metric(&self, name: &str) -> u64 {
-        let printed = self.metrics.print_classic();
-        let line = printed.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        line.trim().parse().unwrap()
-    }
-
-    /// As if it were killed: says goodbye to nobody.
-    async fn kill(self) {
-        self.tasks.stop(SECOND).await;
-        wait(SECOND, || !self.network.is_open(self.gossip.settings().bind)).await;
-    }
-}
-
-/// Waits until `condition` holds, at most `within`; answers how long that took.
-async fn wait(within: Duration, condition: impl Fn() -> bool) -> Duration {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < within, "it does not hold after {within:?}");
-        tokio::time::sleep(INTERVAL / 4).await;
-    }
-    start.elapsed()
-}
-
-/// Fails if `condition` does not hold all the time.
-async fn always(during: Duration, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while start.elapsed() < during {
-        assert!(condition(), "it does not hold after {:?}", start.elapsed());
-        tokio::time::sleep(INTERVAL / 4).await;
-    }
-}
-
-fn only(state: MemberState, count: usize) -> impl Fn(&Node) -> bool {
-    move |node| node.count(state) == count && node.gossip.all().len() == count
-}
 
 /// How long a cluster of `size` needs until everybody knows everybody, and what each member then sends a second.
 async fn check_convergence(size: u16, within: Duration, bytes_per_second_max: u64) {

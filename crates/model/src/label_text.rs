@@ -2,7 +2,7 @@
 //! spaces, comments, a trailing comma, a metric name in front or alone, names in quotes, and the three kinds of Go
 //! strings are accepted. It must not know what labels are allowed.
 
-use crate::labels::METRIC_NAME;
+use crate::labels::{METRIC_NAME, is_label_name};
 use crate::quote::{quote_into, unquote_prefix};
 use crate::{Error, Result};
 use smol_str::SmolStr;
@@ -20,7 +20,8 @@ pub fn parse(text: &str) -> Result<Vec<(SmolStr, SmolStr)>> {
     Ok(pairs)
 }
 
-/// `{a="1", a="2"}`: the canonical text of sorted pairs, also of pairs that are no valid labels.
+/// `{a="1", a="2"}`: the canonical text of sorted pairs, also of pairs that are no valid labels. A name that could not stand
+/// bare is in quotes, so that the text is read as these pairs.
 pub fn canonical<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> String {
     let mut text =
         String::with_capacity(2 + pairs.iter().map(|(n, v)| n.as_ref().len() + v.as_ref().len() + 5).sum::<usize>());
@@ -29,7 +30,10 @@ pub fn canonical<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> String {
         if i > 0 {
             text.push_str(", ");
         }
-        text.push_str(name.as_ref());
+        match name.as_ref() {
+            name if is_label_name(name) => text.push_str(name),
+            name => quote_into(&mut text, name),
+        }
         text.push('=');
         quote_into(&mut text, value.as_ref());
     }
@@ -206,6 +210,7 @@ mod tests {
             (r#"{a="x\ny\"z"}"#, r#"{a="x\ny\"z"}"#),
             (r#"{a='it\'s "x"'}"#, r#"{a="it's \"x\""}"#),
             (r#"{"job"="x"}"#, r#"{job="x"}"#),
+            (r#"{"1a"="x", "b\", c"="y", ""="z"}"#, r#"{""="z", "1a"="x", "b\", c"="y"}"#),
             ("up", r#"{__name__="up"}"#),
             (r#"up{job="x"}"#, r#"{__name__="up", job="x"}"#),
             ("{a=\"1\",\n b=\"2\"} # comment", r#"{a="1", b="2"}"#),

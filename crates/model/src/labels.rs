@@ -1,7 +1,7 @@
 //! A stream's labels: sorted, unique, immutable; their canonical text and their fingerprint.
 
 use crate::label_text;
-use crate::quote::{quote, quote_into};
+use crate::quote::quote;
 use crate::{Error, Result};
 use smol_str::SmolStr;
 use std::fmt;
@@ -101,17 +101,8 @@ impl<'a> IntoIterator for &'a Labels {
 /// The canonical text: `{a="1", b="2"}`.
 impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::from("{");
-        for (i, label) in self.iter().enumerate() {
-            if i > 0 {
-                text.push_str(", ");
-            }
-            text.push_str(&label.name);
-            text.push('=');
-            quote_into(&mut text, &label.value);
-        }
-        text.push('}');
-        f.write_str(&text)
+        let pairs: Vec<(&str, &str)> = self.iter().map(|label| (&*label.name, &*label.value)).collect();
+        f.write_str(&label_text::canonical(&pairs))
     }
 }
 

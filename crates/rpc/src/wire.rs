@@ -34,7 +34,9 @@ pub use tails::{TailsClient, tails_server};
 
 /// The metadata that names the tenant of a call.
 pub const TENANT_METADATA: &str = "x-scope-orgid";
-/// The largest message, in bytes: a batch as large as the distributor makes them, and what is around it.
+/// The largest message, in bytes: a batch as large as the distributor makes them, and what is around it. Other requests than
+/// those to an ingester may have tonic's 4 MiB. Who says that so much comes makes tonic reserve it, which costs addresses
+/// and no memory until it comes.
 pub const MESSAGE_BYTES_MAX: usize = 144 << 20;
 
 #[allow(clippy::all, reason = "generated")]

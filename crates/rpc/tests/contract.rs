@@ -11,6 +11,7 @@ use rpc::ingester::{
     Tailed,
 };
 use rpc::queries::{Answer, MetadataRequest, Tenants};
+use rpc::rules::{AlertState, Alerting, GroupState, Health, RuleState, RuleStates};
 use rpc::scheduler::{Offer, Offered, Place, PlaceRequest, Scheduler, Taken};
 use rpc::tail::{TailFrame, TailRequest, Tails};
 use rpc::testing::{
@@ -18,11 +19,12 @@ use rpc::testing::{
     check_ingester, check_queries, check_scheduler, check_tails,
 };
 use rpc::wire::{
-    ClusterId, Connector, DeletesClient, IndexClient, IngesterClient, QueriesClient, SchedulerClient, TailsClient,
-    deletes_server, index_server, ingester_server, queries_server, reply_bytes, reply_of_bytes, scheduler_server,
-    tails_server,
+    ClusterId, Connector, DeletesClient, IndexClient, IngesterClient, QueriesClient, RuleStatesClient, SchedulerClient,
+    TailsClient, deletes_server, index_server, ingester_server, queries_server, reply_bytes, reply_of_bytes,
+    rule_states_server, scheduler_server, tails_server,
 };
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::{Server, server::TcpIncoming};
@@ -194,6 +196,32 @@ async fn a_client_is_a_scheduler() {
         SchedulerClient::connect(&Connector::default(), &address).unwrap()
     })
     .await;
+}
+
+/// One group with an alert of each of some values.
+struct OneGroup;
+
+fn group() -> GroupState {
+    let alert = |value| AlertState { labels: Labels::new([("a", "b")]), value, ..AlertState::default() };
+    let alerts = [0.0, -0.0, 0.5, f64::NAN, f64::NEG_INFINITY].map(alert).to_vec();
+    let alerting = Some(Alerting { hold: Duration::from_secs(1), alerts, ..Alerting::default() });
+    let rule = RuleState { name: "Many".into(), alerting, health: Health::Err, ..RuleState::default() };
+    GroupState { namespace: "n".into(), name: "g".into(), rules: vec![rule], ..GroupState::default() }
+}
+
+#[async_trait]
+impl RuleStates for OneGroup {
+    async fn own_states(&self, _: &TenantId) -> Result<Vec<GroupState>> {
+        Ok(vec![group()])
+    }
+}
+
+#[tokio::test]
+async fn a_client_tells_the_states_of_rules() {
+    let address = served(rule_states_server(Arc::new(OneGroup)), ClusterId::default()).await;
+    let client = RuleStatesClient::connect(&Connector::default(), &address).unwrap();
+    let states = client.own_states(&TenantId::parse("a").unwrap()).await.unwrap();
+    assert_eq!(format!("{states:?}"), format!("{:?}", [group()]));
 }
 
 /// Whether a call counts as lost that ends like this.

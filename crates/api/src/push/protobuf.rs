@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::{Error, Result};
 use rpc::pusher::{Format, Pairs, PushRequest, Sink};
 
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
 /// The first second of year 1 and of year 10000: what a protobuf timestamp may hold.
 const SECONDS_MIN: i64 = -62_135_596_800;
 const SECONDS_END: i64 = 253_402_300_800;
@@ -98,7 +98,49 @@ fn timestamp_ns(message: &[u8]) -> Result<i64> {
     match (seconds, nanos) {
         (..SECONDS_MIN, _) => fail(" before 0001-01-01"),
         (SECONDS_END.., _) => fail(" after 10000-01-01"),
-        (_, 0..1_000_000_000) => Ok(seconds.saturating_mul(NANOS_PER_SECOND).saturating_add(i64::from(nanos))),
+        (_, 0..1_000_000_000) => {
+            let ns = i128::from(seconds) * NANOS_PER_SECOND + i128::from(nanos);
+            Ok(ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+        }
         _ => fail(": nanos not in range [0, 1e9)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::varint::put_uvarint;
+
+    #[test]
+    fn a_time_is_exact_or_the_nearest_that_64_bits_hold() {
+        let (last, first) = (i64::MAX / 1_000_000_000, i64::MIN / 1_000_000_000 - 1);
+        for (seconds, nanos, expected) in [
+            (0, 0, Some(0)),
+            (1_768_471_200, 999_999_999, Some(1_768_471_200_999_999_999)),
+            (-1, 999_999_999, Some(-1)),
+            (-1, 0, Some(-1_000_000_000)),
+            (last, 854_775_806, Some(i64::MAX - 1)),
+            (last, 854_775_807, Some(i64::MAX)),
+            (last, 854_775_808, Some(i64::MAX)),
+            (last + 1, 0, Some(i64::MAX)),
+            (first, 145_224_193, Some(i64::MIN + 1)),
+            (first, 145_224_192, Some(i64::MIN)),
+            (first, 145_224_191, Some(i64::MIN)),
+            (first - 1, 999_999_999, Some(i64::MIN)),
+            (SECONDS_MIN, 999_999_999, Some(i64::MIN)),
+            (SECONDS_END - 1, 0, Some(i64::MAX)),
+            (SECONDS_MIN - 1, 0, None),
+            (SECONDS_END, 0, None),
+            (i64::MAX, 0, None),
+            (i64::MIN, 0, None),
+            (0, 1_000_000_000, None),
+            (0, -1, None),
+        ] {
+            let mut message = vec![1 << 3];
+            put_uvarint(&mut message, seconds as u64);
+            message.push(2 << 3);
+            put_uvarint(&mut message, i64::from(nanos) as u64);
+            assert_eq!(timestamp_ns(&message).ok(), expected, "{seconds} s and {nanos} ns");
+        }
     }
 }

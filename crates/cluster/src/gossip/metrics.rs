@@ -1,6 +1,6 @@
 //! What the gossip counts, under the names of Loki's memberlist where the meaning is equal.
 
-use runtime::metrics::{Counter, Gauge, Metrics};
+use runtime::metrics::{Counter, Family, Gauge, Metrics};
 
 #[derive(Clone)]
 pub struct TransportMetrics {
@@ -11,6 +11,8 @@ pub struct TransportMetrics {
     pub bytes_received: Counter,
     pub receive_errors: Counter,
     pub foreign: Counter,
+    /// By reason.
+    pub refused: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl TransportMetrics {
@@ -24,6 +26,10 @@ impl TransportMetrics {
             bytes_received: counter("packets_received_bytes", "Bytes of packets received at the gossip port"),
             receive_errors: counter("packets_received_errors", "Packets that could not be received or understood"),
             foreign: counter("foreign_packets", "Packets of other clusters, which were refused"),
+            refused: metrics.counters(
+                "memberlist_udp_transport_refused_messages",
+                "Messages that no member sends, or with more than may be known",
+            ),
         }
     }
 }

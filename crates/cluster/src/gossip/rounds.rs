@@ -2,6 +2,8 @@
 //! are known. A chitchat that ends, which it should not, is started again as a new incarnation.
 
 use super::facts::{Facts, forgets, state_key};
+use super::screen::Screen;
+use super::transport::Enveloped;
 use super::view::{Heard, Incarnation, Look, View};
 use super::{Core, Own, Seeds};
 use chitchat::{ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, spawn_chitchat};
@@ -9,6 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use model::{Error, Result};
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -42,7 +45,17 @@ impl Rounds {
         Ok(Rounds { core, chitchat, ended, view, patient_until: None, last_logged: None, seeds })
     }
 
+    /// Until it is told to stop, whatever happens.
     pub async fn run(mut self, stopping: CancellationToken) {
+        while AssertUnwindSafe(self.rounds(&stopping)).catch_unwind().await.is_err() {
+            self.start_again(Err(anyhow::anyhow!("a round has panicked"))).await;
+        }
+        if let Err(error) = self.chitchat.shutdown().await {
+            tracing::warn!(%error, "the gossip ended with an error");
+        }
+    }
+
+    async fn rounds(&mut self, stopping: &CancellationToken) {
         let mut own = self.core.own.subscribe();
         let mut ticks = tokio::time::interval(self.core.settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -55,16 +68,18 @@ impl Rounds {
                 }
                 Some(seed) = self.seeds.recv() => drop(self.chitchat.gossip(seed)),
                 ended = &mut self.ended => self.start_again(ended).await,
-                () = stopping.cancelled() => break,
+                () = stopping.cancelled() => return,
             }
-        }
-        if let Err(error) = self.chitchat.shutdown().await {
-            tracing::warn!(%error, "the gossip ended with an error");
         }
     }
 
     async fn look(&mut self) {
-        let heard = self.chitchat.with_chitchat(|c| c.node_states().values().map(heard).collect::<Vec<_>>()).await;
+        let held = &self.core.held;
+        let listen = |c: &mut chitchat::Chitchat| {
+            held.set(c.node_states().values());
+            c.node_states().values().map(heard).collect::<Vec<_>>()
+        };
+        let heard = self.chitchat.with_chitchat(listen).await;
         let now = Instant::now();
         let look = self.view.look(now, &heard);
         self.complain(now, &look);
@@ -109,6 +124,8 @@ impl Rounds {
     async fn start_again(&mut self, ended: anyhow::Result<()>) {
         self.core.metrics.restarts.inc();
         tracing::error!(error = ?ended.err(), "the gossip has ended and is started again");
+        // It may still run, if it was not that which ended.
+        self.chitchat.abort();
         tokio::time::sleep(self.core.settings.interval).await;
         // Others have seen more of the former incarnation than a new one could tell under its name.
         let generation = self.core.settings.generation + u64::from(self.core.metrics.restarts.get() as u32);
@@ -138,8 +155,14 @@ async fn open(core: &Core, generation: u64) -> Result<(ChitchatHandle, View)> {
     let timing = settings.timing();
     let own = Incarnation { id: settings.id.clone(), generation, address: settings.advertise };
     let interval = settings.interval.as_secs_f64();
+    let id = ChitchatId::new(settings.id.clone(), generation, settings.advertise);
+    let transport = Enveloped {
+        network: core.network.clone(),
+        screen: Screen { cluster: settings.cluster.clone(), own: id.clone(), held: core.held.clone() },
+        metrics: core.transport.clone(),
+    };
     let config = ChitchatConfig {
-        chitchat_id: ChitchatId::new(settings.id.clone(), generation, settings.advertise),
+        chitchat_id: id,
         cluster_id: settings.cluster.clone(),
         gossip_interval: settings.interval,
         listen_addr: settings.bind,
@@ -160,7 +183,7 @@ async fn open(core: &Core, generation: u64) -> Result<(ChitchatHandle, View)> {
     };
     let mut facts = settings.facts.clone();
     facts.state = core.own.borrow().state;
-    let opened = spawn_chitchat(config, facts.write(), &core.transport).await;
+    let opened = spawn_chitchat(config, facts.write(), &transport).await;
     let chitchat = opened.map_err(|error| {
         let bind = settings.bind;
         Error::unavailable(format!(
@@ -238,5 +261,52 @@ pub async fn seek(core: Arc<Core>, seeds: Arc<dyn Seeds>, ask: mpsc::Sender<Sock
             () = tokio::time::sleep(pause) => {}
             () = stopping.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::{Settings, Told};
+    use crate::testing::MemoryNetwork;
+    use runtime::metrics::Metrics;
+    use tokio::task::JoinSet;
+
+    fn settings() -> Settings {
+        let (address, second) = (([10, 0, 0, 1], 7946).into(), Duration::from_secs(1));
+        let (grpc_address, zone, version) = ("h:1".into(), String::new(), String::new());
+        Settings {
+            cluster: "one".into(),
+            id: "a".into(),
+            generation: 1,
+            bind: address,
+            advertise: address,
+            facts: Facts { grpc_address, zone, roles: vec![], state: Told::Joining, version },
+            interval: second,
+            heartbeat_timeout: 10 * second,
+            forget_after: 60 * second,
+            rejoin_interval: 30 * second,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rounds_that_panic_go_on_as_a_new_incarnation() {
+        let core = Core::new(settings(), Arc::new(MemoryNetwork::default()), &Metrics::default());
+        let core = Arc::new(core);
+        let (_seeds, asked) = mpsc::channel(1);
+        let rounds = Rounds::start(core.clone(), asked).await.unwrap();
+        // The next version would be one more.
+        rounds.chitchat.with_chitchat(|c| c.self_node_state().set_max_version(u64::MAX)).await;
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        tasks.spawn(rounds.run(stop.clone()));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        core.own.send_modify(|own| own.state = Told::Active);
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        assert_eq!(core.metrics.restarts.get(), 1);
+        let look = core.look.borrow().clone();
+        assert_eq!(look.members[0].state, crate::members::MemberState::Active);
+        assert_eq!(look.peers[0].incarnation.generation, 2);
+        stop.cancel();
+        tasks.join_next().await.unwrap().unwrap();
     }
 }

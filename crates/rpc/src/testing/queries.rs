@@ -153,7 +153,7 @@ fn values() -> Vec<QueryValue> {
     let stream = |n, entries| LogStream { labels: labels(n), entries };
     let series = |n, points: i64| Series {
         labels: labels(n),
-        points: (0..points).map(|i| (-i, if i == 3 { f64::NAN } else { i as f64 / 3.0 })).collect(),
+        points: (0..points).map(|i| (-i, if i == 3 { f64::NAN } else { i as f64 / -3.0 })).collect(),
     };
     vec![
         QueryValue::Streams(vec![]),
@@ -163,8 +163,11 @@ fn values() -> Vec<QueryValue> {
             stream(2, vec![entry(i64::MIN, 3 << 20), entry(0, 0), entry(1, 3 << 20)]),
         ]),
         QueryValue::Matrix(vec![series(0, 100_000), series(1, 0), series(2, 8192)]),
+        QueryValue::Matrix(vec![Series { labels: labels(0), points: vec![(0, -0.0)] }]),
         QueryValue::Vector((0..30_000).map(|n| Sample { labels: labels(n), time_ns: -1, value: 0.5 }).collect()),
+        QueryValue::Vector([0.0, -0.0].map(|value| Sample { labels: labels(0), time_ns: 0, value }).to_vec()),
         QueryValue::Scalar { time_ns: i64::MIN, value: f64::NEG_INFINITY },
+        QueryValue::Scalar { time_ns: 0, value: -0.0 },
     ]
 }
 

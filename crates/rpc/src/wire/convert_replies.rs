@@ -73,12 +73,12 @@ fn value_to_wire(value: QueryValue) -> (Shape, Items) {
         }
         QueryValue::Vector(samples) => {
             let item = |Sample { labels, time_ns, value }: Sample| {
-                Item::Sample(proto::MetricSample { labels: labels_to_wire(&labels), time_ns, value })
+                Item::Sample(proto::MetricSample { labels: labels_to_wire(&labels), time_ns, value: Some(value) })
             };
             (Shape::Vector(proto::VectorHead {}), Box::new(samples.into_iter().map(item)))
         }
         QueryValue::Scalar { time_ns, value } => {
-            (Shape::Scalar(proto::Scalar { time_ns, value }), Box::new(std::iter::empty()))
+            (Shape::Scalar(proto::Scalar { time_ns, value: Some(value) }), Box::new(std::iter::empty()))
         }
     }
 }
@@ -151,7 +151,9 @@ pub fn reply_of_head(head: proto::ReplyHead) -> Result<Reply> {
         Shape::Streams(_) => query(QueryValue::Streams(vec![])),
         Shape::Matrix(_) => query(QueryValue::Matrix(vec![])),
         Shape::Vector(_) => query(QueryValue::Vector(vec![])),
-        Shape::Scalar(proto::Scalar { time_ns, value }) => query(QueryValue::Scalar { time_ns, value }),
+        Shape::Scalar(proto::Scalar { time_ns, value }) => {
+            query(QueryValue::Scalar { time_ns, value: value.unwrap_or_default() })
+        }
         Shape::Names(_) => Reply::Labels(Answer::default()),
         Shape::Series(_) => Reply::Series(Answer::default()),
         Shape::IndexStats(proto::IndexStats { streams, chunks, bytes, entries }) => {
@@ -215,7 +217,7 @@ fn add_to_value(value: &mut QueryValue, item: Item) -> Result<()> {
             }
         }
         (QueryValue::Vector(samples), Item::Sample(proto::MetricSample { labels, time_ns, value })) => {
-            samples.push(Sample { labels: labels_of_wire(labels), time_ns, value });
+            samples.push(Sample { labels: labels_of_wire(labels), time_ns, value: value.unwrap_or_default() });
         }
         _ => return Err(broken("an item that does not fit")),
     }

@@ -135,11 +135,11 @@ fn rule_of_wire(rule: proto::RuleState) -> RuleState {
 fn alert_to_wire(alert: AlertState) -> proto::AlertState {
     let AlertState { labels, annotations, firing, active_since_ns, value } = alert;
     let (labels, annotations) = (labels_to_wire(&labels), labels_to_wire(&annotations));
-    proto::AlertState { labels, annotations, firing, active_since_ns, value }
+    proto::AlertState { labels, annotations, firing, active_since_ns, value: Some(value) }
 }
 
 fn alert_of_wire(alert: proto::AlertState) -> AlertState {
     let proto::AlertState { labels, annotations, firing, active_since_ns, value } = alert;
     let (labels, annotations) = (labels_of_wire(labels), labels_of_wire(annotations));
-    AlertState { labels, annotations, firing, active_since_ns, value }
+    AlertState { labels, annotations, firing, active_since_ns, value: value.unwrap_or_default() }
 }
