@@ -93,7 +93,7 @@ impl IngesterRing {
             Some((first, others)) if is_own(first) => {
                 Compressor::Here(others.iter().map(|at| view.ingesters[*at].clone()).collect())
             }
-            Some(_) if replicas.iter().any(|at| is_own(at)) => Compressor::Elsewhere,
+            Some(_) if replicas.iter().any(is_own) => Compressor::Elsewhere,
             _ => alone,
         }
     }
