@@ -79,7 +79,7 @@ impl Sender {
             if !self.failed(&failure, batch) {
                 continue;
             }
-            let wait = failure.retry_after.unwrap_or(backoff);
+            let wait = failure.retry_after.unwrap_or_default().max(backoff);
             backoff = (backoff * 2).min(BACKOFF_MAX);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
