@@ -57,7 +57,7 @@ pub struct Failure {
 impl Failure {
     /// Whether another try may succeed.
     pub fn passes(&self) -> bool {
-        self.status.is_none_or(|status| status >= 500 || status == 429)
+        self.status.is_none_or(|status| status >= 500 || matches!(status, 408 | 429))
     }
     pub fn is_rate_limit(&self) -> bool {
         self.status == Some(429)

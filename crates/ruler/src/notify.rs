@@ -106,9 +106,7 @@ impl Tenants {
             return Ok(());
         }
         let new = Tenant::new(tenant, settings, context)?;
-        // The metrics of the old one end before those of the new one begin.
-        drop(self.by_id.remove(tenant));
-        new.start();
+        new.start(self.by_id.remove(tenant));
         self.by_id.insert(tenant.clone(), new);
         Ok(())
     }

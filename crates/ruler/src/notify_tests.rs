@@ -3,7 +3,7 @@
 use super::discovery::{Found, Lookup};
 use super::*;
 use crate::relabel::{RelabelConfig, Verbatim};
-use crate::testing::{Answer, Process, Seen, Server, status, until};
+use crate::testing::{Answer, Process, Seen, Server, status};
 use model::Labels;
 use runtime::settings::{Secret, SecretUrl};
 use serde_json::{Value, json};
@@ -206,27 +206,92 @@ async fn changed_settings_count_from_the_next_alert_on_and_bad_ones_do_not() {
 }
 
 #[tokio::test]
-async fn on_stop_what_is_queued_is_sent_and_a_dead_alertmanager_delays_the_end_for_a_bounded_time() {
+async fn what_waits_for_an_alertmanager_that_stays_is_sent_as_changed_settings_say() {
+    let (process, stays, goes) = (Process::new(), Server::start().await, Server::start().await);
+    (stays.shut(), goes.shut());
+    let (notifier, current) = notifier(&process, settings(&[stays.url(), goes.url()]));
+    let send = |name: &str| notifier.send(&tenant("a"), vec![alert(name)]);
+    send("sent");
+    (stays.requests(1).await, goes.requests(1).await);
+    send("waits");
+    let mut changed = settings(&[stays.url()]);
+    changed.alertmanager.alertmanager_client.credentials = Secret::new("hunter2");
+    *current.lock() = Arc::new(changed);
+    send("new");
+    // What was on its way is not known to have arrived.
+    let seen = stays.requests(2).await;
+    assert_eq!(seen[1].header("authorization"), "Bearer hunter2");
+    stays.open();
+    goes.open();
+    let of = format!("{{user=\"a\",alertmanager=\"{}/api/v2/alerts\"}}", stays.url());
+    process.until_metric(&format!("loki_prometheus_notifications_sent_total{of} 3")).await;
+    let seen = bodies(&stays.seen());
+    let mut sent: Vec<&str> = seen[1..].iter().flat_map(names).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, ["new", "sent", "waits"]);
+    let seen = bodies(&goes.requests(2).await);
+    assert_eq!((names(&seen[0]), names(&seen[1])), (vec!["sent"], vec!["waits"]));
+}
+
+#[tokio::test]
+async fn what_waits_for_a_name_that_stays_is_sent_though_it_cannot_be_looked_up_now() {
     let (process, server) = (Process::new(), Server::start().await);
     server.shut();
-    let (notifier, _) = notifier(&process, settings(&[server.url(), "http://127.0.0.1:1".into()]));
-    notifier.send(&tenant("a"), (0..200).map(|n| alert(&n.to_string())).collect());
+    let settings = settings(&["http://dnssrv+_web._tcp.am".to_string()]);
+    let (mut notifier, current) = notifier(&process, settings.clone());
+    let found: Arc<Mutex<Result<Vec<Found>, String>>> =
+        Arc::new(Mutex::new(Ok(vec![Found::Service("127.0.0.1.".into(), server.port)])));
+    let answer = found.clone();
+    notifier.context.look_up = Arc::new(move |_| {
+        let answer = answer.lock().clone();
+        Box::pin(async move { answer })
+    });
+    notifier.send(&tenant("a"), vec![alert("sent")]);
     server.requests(1).await;
+    notifier.send(&tenant("a"), vec![alert("waits")]);
+    *found.lock() = Err("no answer".into());
+    let mut changed = settings;
+    changed.alertmanager.notification_queue_capacity = 3;
+    *current.lock() = Arc::new(changed);
+    notifier.send(&tenant("a"), vec![alert("new")]);
+    server.requests(2).await;
+    server.open();
+    let of = format!("{{user=\"a\",alertmanager=\"http://127.0.0.1:{}/api/v2/alerts\"}}", server.port);
+    process.until_metric(&format!("loki_prometheus_notifications_sent_total{of} 3")).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_the_first_answer_waits_on_when_settings_change() {
+    let (process, server) = (Process::new(), Server::start().await);
+    let (mut notifier, current) = notifier(&process, settings(&["http://dnssrv+_web._tcp.am".to_string()]));
+    notifier.context.look_up = Arc::new(|_| Box::pin(async { Err("no answer".to_string()) }));
+    notifier.send(&tenant("a"), vec![alert("A")]);
+    *current.lock() = Arc::new(settings(&[server.url()]));
+    notifier.send(&tenant("a"), vec![alert("B")]);
+    let of = format!("{{user=\"a\",alertmanager=\"{}/api/v2/alerts\"}}", server.url());
+    process.until_metric(&format!("loki_prometheus_notifications_sent_total{of} 2")).await;
+}
+
+#[tokio::test]
+async fn on_stop_what_is_queued_is_sent_and_a_dead_alertmanager_delays_the_end_for_a_bounded_time() {
+    let (process, server, hangs) = (Process::new(), Server::start().await, Server::start().await);
+    (server.shut(), hangs.shut());
+    let mut settings = settings(&[server.url(), "http://127.0.0.1:1".into(), hangs.url()]);
+    settings.alertmanager.notification_timeout = Duration::from_secs(60);
+    let (notifier, _) = notifier(&process, settings);
+    notifier.send(&tenant("a"), (0..200).map(|n| alert(&n.to_string())).collect());
+    (server.requests(1).await, hangs.requests(1).await);
     process.tasks.stopping().cancel();
     server.open();
+    let started = Instant::now();
     assert_eq!(process.tasks.stop(Duration::from_secs(20)).await, Vec::<&str>::new());
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
     let sent: usize = bodies(&server.seen()).iter().map(|body| names(body).len()).sum();
     assert_eq!(sent, 200);
-    until(
-        || {
-            process
-                .metrics
-                .print_classic()
-                .contains("dropped_total{user=\"a\",alertmanager=\"http://127.0.0.1:1/api/v2/alerts\"} 200\n")
-        },
-        || process.metrics.print_classic(),
-    )
-    .await;
+    for url in ["http://127.0.0.1:1".to_string(), hangs.url()] {
+        let of = format!("{{user=\"a\",alertmanager=\"{url}/api/v2/alerts\"}}");
+        process.until_metric(&format!("loki_prometheus_notifications_dropped_total{of} 200")).await;
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::wire::WriteRequest;
 use super::*;
 use crate::http::auth::Authorization;
 use crate::relabel::{RelabelConfig, Verbatim};
-use crate::testing::{Process, Seen, Server, status};
+use crate::testing::{Process, Seen, Server, status, until};
 use model::Labels;
 use prost::Message;
 use runtime::settings::{Secret, SecretUrl};
@@ -124,6 +124,7 @@ async fn what_fails_is_sent_again_only_where_it_may_help() {
     for (answers, config, requests, failed, retried) in [
         (vec![status(500), status(502), wait], quick(), 4, 0, 30),
         (vec![status(429)], quick(), 2, 0, 10),
+        (vec![status(408)], quick(), 2, 0, 10),
         (vec![status(429)], impatient, 1, 10, 0),
         (vec![status(400)], quick(), 1, 10, 0),
         (vec![status(307)], quick(), 1, 10, 0),
@@ -193,40 +194,139 @@ fn on_disk(server: &Server, dir: &Path) -> RemoteWriteSettings {
     RemoteWriteSettings { wal_dir: Some(dir.to_path_buf()), ..settings(&server.url(), quick()) }
 }
 
+/// Settings under which nothing is sent before the stop.
+fn lazy_on_disk(server: &Server, dir: &Path) -> RemoteWriteSettings {
+    let lazy = QueueConfig { batch_send_deadline: Duration::from_secs(3600), ..quick() };
+    RemoteWriteSettings { wal_dir: Some(dir.to_path_buf()), ..settings(&server.url(), lazy) }
+}
+
+/// The directory as a process leaves it that is killed at this moment.
+fn killed(dir: &Path) -> tempfile::TempDir {
+    let left = tempfile::tempdir().unwrap();
+    for (tenant, client) in clients(dir) {
+        let copied = left.path().join(&tenant).join(&client);
+        std::fs::create_dir_all(&copied).unwrap();
+        for file in std::fs::read_dir(dir.join(&tenant).join(&client)).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copied.join(file.file_name())).unwrap();
+        }
+    }
+    left
+}
+
+fn clients(dir: &Path) -> Vec<(String, String)> {
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    };
+    names(dir).into_iter().flat_map(|t| names(&dir.join(&t)).into_iter().map(move |c| (t.clone(), c))).collect()
+}
+
+/// Samples on disk of a client of `acme`.
+fn waits_on_disk(dir: &Path, client: &str) -> u64 {
+    let left = killed(dir);
+    super::spool::Spool::open(&left.path().join("acme").join(client)).unwrap().len()
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_on_disk_before_it_is_sent_and_sent_after_a_kill_though_nothing_is_recorded_again() {
+    let (dir, server, first) = (tempfile::tempdir().unwrap(), Server::start().await, Process::new());
+    let mut settings = lazy_on_disk(&server, dir.path());
+    let queue = &mut settings.clients.get_mut("one").unwrap().queue_config;
+    (queue.capacity, queue.max_shards) = (1, 1);
+    let (before, _) = writer(&first, settings);
+    before.append(&tenant("acme"), samples(3));
+    before.append(&tenant("other"), samples(1));
+    until(|| waits_on_disk(dir.path(), "one") == 3, || "three samples on disk".into()).await;
+    until(|| clients(dir.path()).len() == 2, || "two tenants".into()).await;
+    before.append(&tenant("acme"), vec![sample("x", 3)]);
+    until(|| waits_on_disk(dir.path(), "one") == 4, || "four samples on disk".into()).await;
+    let (left, works, second) = (killed(dir.path()), Server::start().await, Process::new());
+    let (after, _) = writer(&second, on_disk(&works, left.path()));
+    Arc::new(after).resume(left.path().to_path_buf(), Duration::from_secs(3600));
+    second.until_metric(&format!("{} 4", metric("samples_total", &works))).await;
+    second.until_metric(&format!("{} 1", metric("samples_total", &works).replace("acme", "other"))).await;
+    let mut sent: Vec<i64> = times(&works.seen()).concat();
+    sent.sort_unstable();
+    assert_eq!(sent, [0, 0, 1, 2, 3]);
+    until(|| waits_on_disk(left.path(), "one") == 0, || "nothing on disk".into()).await;
+    assert_eq!(server.seen().len(), 0);
+}
+
 #[tokio::test]
 async fn what_cannot_be_sent_waits_on_disk_over_a_restart_and_is_sent_first() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start().await;
+    let (dir, server, first) = (tempfile::tempdir().unwrap(), Server::start().await, Process::new());
     server.answer(vec![status(500); 100_000]);
-    let first = Process::new();
-    let config = QueueConfig { capacity: 1, max_shards: 1, ..quick() };
-    let mut settings = on_disk(&server, dir.path());
-    settings.clients.get_mut("one").unwrap().queue_config = config;
-    let (before, _) = writer(&first, settings);
-    // One sample has room in memory; what waits is on disk.
+    let (before, _) = writer(&first, on_disk(&server, dir.path()));
     for n in 0..3 {
         before.append(&tenant("acme"), vec![sample("x", n)]);
         server.requests(server.seen().len() + 2).await;
     }
-    let full = metric("samples_dropped_total", &server).replace('}', ",reason=\"queue_full\"}");
     first.until_metric(&format!("{} 3", metric("samples_pending", &server))).await;
-    first.until_metric(&format!("{full} 0")).await;
-    // Killed: the directory is as it would be.
-    let left = tempfile::tempdir().unwrap();
-    let copied = left.path().join("acme/one");
-    std::fs::create_dir_all(&copied).unwrap();
-    for entry in std::fs::read_dir(dir.path().join("acme/one")).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), copied.join(entry.file_name())).unwrap();
-    }
-    let works = Server::start().await;
-    let second = Process::new();
+    until(|| waits_on_disk(dir.path(), "one") == 3, || "three samples on disk".into()).await;
+    let (left, works, second) = (killed(dir.path()), Server::start().await, Process::new());
     let (after, _) = writer(&second, on_disk(&works, left.path()));
     after.append(&tenant("acme"), vec![sample("x", 3)]);
     second.until_metric(&format!("{} 4", metric("samples_total", &works))).await;
     assert_eq!(times(&works.seen()).concat(), [0, 1, 2, 3]);
     second.until_metric(&format!("{} 0", metric("samples_pending", &works))).await;
     assert_eq!(first.tasks.stop(Duration::from_secs(20)).await, Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn what_is_recorded_while_a_request_hangs_outlives_a_kill() {
+    let (dir, server, first) = (tempfile::tempdir().unwrap(), Server::start().await, Process::new());
+    server.shut();
+    let (before, _) = writer(&first, on_disk(&server, dir.path()));
+    before.append(&tenant("acme"), samples(1));
+    server.requests(1).await;
+    before.append(&tenant("acme"), vec![sample("x", 1)]);
+    until(|| waits_on_disk(dir.path(), "one") == 2, || "two samples on disk".into()).await;
+    // The answer to the first takes the first alone from disk.
+    server.open();
+    first.until_metric(&format!("{} 2", metric("samples_total", &server))).await;
+    assert_eq!(times(&server.seen()), [[0], [1]]);
+    until(|| waits_on_disk(dir.path(), "one") == 0, || "nothing on disk".into()).await;
+}
+
+#[tokio::test]
+async fn all_that_waits_is_bounded_and_the_oldest_goes_first_also_what_nobody_sends() {
+    let (dir, server, process) = (tempfile::tempdir().unwrap(), Server::start().await, Process::new());
+    let (writer, _) = writer(&process, lazy_on_disk(&server, dir.path()));
+    let hours_ago = |hours: u64| std::time::UNIX_EPOCH + Duration::from_secs(NOW_MS as u64 / 1000 - hours * 3600);
+    for (client, hours) in [("acme/gone", 9), ("acme/one", 3), ("acme/left", 2)] {
+        let path = dir.path().join(client);
+        super::spool::Spool::open(&path).unwrap().append(&samples(5)).unwrap();
+        let file = std::fs::File::options().append(true).open(path.join("000000000001.samples")).unwrap();
+        file.set_modified(hours_ago(hours)).unwrap();
+    }
+    let bytes = std::fs::metadata(dir.path().join("acme/one/000000000001.samples")).unwrap().len();
+    let mut shown = BTreeMap::new();
+    let mut look = async |bytes: u64| {
+        let bounds = Bounds { bytes, age: Duration::from_secs(8 * 3600) };
+        writer.look_through(dir.path(), bounds, &mut shown).await.unwrap();
+    };
+    // The first look starts the tenant's part; later ones find it running.
+    look(2 * bytes).await;
+    process.until_metric(&format!("{} 5", metric("samples_pending", &server))).await;
+    let dropped = |client: &str, url: &str, reason: &str, count: u64| {
+        let name = "loki_ruler_wal_prometheus_remote_storage_samples_dropped_total";
+        format!("{name}{{tenant=\"acme\",remote_name=\"{client}\",url=\"{url}\",reason=\"{reason}\"}} {count}")
+    };
+    process.until_metric(&dropped("gone", "", "too_old", 5)).await;
+    let size = |bytes: u64| format!("loki_ruler_wal_disk_size{{tenant=\"acme\"}} {bytes}");
+    process.until_metric(&size(2 * bytes)).await;
+    process.until_metric("loki_ruler_wal_appender_ready{tenant=\"acme\"} 1").await;
+    look(bytes).await;
+    process.until_metric(&dropped("acme-rw-one", &format!("{}/", server.url()), "wal_full", 5)).await;
+    process.until_metric(&format!("{} 0", metric("samples_pending", &server))).await;
+    process.until_metric(&size(bytes)).await;
+    look(0).await;
+    process.until_metric(&dropped("left", "", "wal_full", 5)).await;
+    assert_eq!(["gone", "one", "left"].map(|client| waits_on_disk(dir.path(), client)), [0, 0, 0]);
+    std::fs::remove_dir_all(dir.path().join("acme")).unwrap();
+    look(0).await;
+    assert!(!process.metrics.print_classic().contains("loki_ruler_wal_disk_size{"));
 }
 
 #[tokio::test]
@@ -244,7 +344,7 @@ async fn samples_on_disk_that_are_too_old_are_dropped() {
 }
 
 #[tokio::test]
-async fn without_a_usable_directory_samples_wait_in_memory() {
+async fn while_the_disk_fails_samples_wait_in_memory_and_go_there_once_it_works() {
     let (dir, process, server) = (tempfile::tempdir().unwrap(), Process::new(), Server::start().await);
     std::fs::write(dir.path().join("acme"), "no directory").unwrap();
     server.answer([status(500)]);
@@ -252,31 +352,65 @@ async fn without_a_usable_directory_samples_wait_in_memory() {
     writer.append(&tenant("acme"), samples(3));
     process.until_metric(&format!("{} 3", metric("samples_total", &server))).await;
     assert_eq!(times(&server.seen()), [[0, 1, 2], [0, 1, 2]]);
+    let ready = async |ready: u8| {
+        let bounds = Bounds { bytes: 1 << 30, age: Duration::from_secs(3600) };
+        writer.look_through(dir.path(), bounds, &mut BTreeMap::new()).await.unwrap();
+        process.until_metric(&format!("loki_ruler_wal_appender_ready{{tenant=\"acme\"}} {ready}")).await;
+    };
+    ready(0).await;
+    let shown = process.metrics.print_classic();
+    let failures = |line: &&str| line.starts_with("loki_ruler_wal_disk_failures_total{tenant=\"acme\"} ");
+    assert!(shown.lines().filter(failures).all(|line| !line.ends_with(" 0")), "{shown}");
+    std::fs::remove_file(dir.path().join("acme")).unwrap();
+    server.shut();
+    writer.append(&tenant("acme"), vec![sample("x", 3)]);
+    until(|| clients(dir.path()).len() == 1 && waits_on_disk(dir.path(), "one") == 1, || "one on disk".into()).await;
+    ready(1).await;
+    server.open();
+    process.until_metric(&format!("{} 4", metric("samples_total", &server))).await;
 }
 
 #[tokio::test]
-async fn on_stop_what_is_queued_is_sent_or_on_disk() {
+async fn on_stop_what_is_queued_is_sent_or_on_disk_within_a_bounded_time() {
     let check = |disk: bool| async move {
         let (dir, process) = (tempfile::tempdir().unwrap(), Process::new());
         let (works, hangs) = (Server::start().await, Server::start().await);
         hangs.shut();
-        let lazy = QueueConfig { batch_send_deadline: Duration::from_secs(3600), ..quick() };
-        let mut settings = settings(&works.url(), lazy.clone());
-        let client = RemoteWriteClient { url: SecretUrl::new(hangs.url()), queue_config: lazy, ..Default::default() };
+        let mut settings = lazy_on_disk(&works, dir.path());
+        let client = RemoteWriteClient { url: SecretUrl::new(hangs.url()), ..settings.clients["one"].clone() };
         settings.clients.insert("two".into(), client);
-        settings.wal_dir = disk.then(|| dir.path().to_path_buf());
+        settings.wal_dir = settings.wal_dir.filter(|_| disk);
         let (writer, _) = writer(&process, settings);
         writer.append(&tenant("acme"), samples(10));
+        let started = Instant::now();
         assert_eq!(process.tasks.stop(Duration::from_secs(20)).await, Vec::<&str>::new());
+        assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
         assert_eq!(times(&works.seen()), [(0..10).collect::<Vec<_>>()]);
         let of = format!("tenant=\"acme\",remote_name=\"acme-rw-two\",url=\"{}/\"", hangs.url());
         let full = format!("samples_dropped_total{{{of},reason=\"queue_full\"}} {}\n", if disk { 0 } else { 10 });
         assert!(process.metrics.print_classic().contains(&full), "{}", process.metrics.print_classic());
         if disk {
-            assert_eq!(super::spool::Spool::open(&dir.path().join("acme/two")).unwrap().len(), 10);
+            assert_eq!(waits_on_disk(dir.path(), "two"), 10);
         }
     };
     tokio::join!(check(false), check(true));
+}
+
+#[tokio::test]
+async fn what_waits_on_disk_is_sent_at_once_as_changed_settings_say() {
+    let (dir, process) = (tempfile::tempdir().unwrap(), Process::new());
+    let (hangs, works) = (Server::start().await, Server::start().await);
+    hangs.shut();
+    let (writer, current) = writer(&process, on_disk(&hangs, dir.path()));
+    writer.append(&tenant("acme"), samples(1));
+    hangs.requests(1).await;
+    writer.append(&tenant("acme"), vec![sample("x", 1)]);
+    *current.lock() = Arc::new(on_disk(&works, dir.path()));
+    let started = Instant::now();
+    writer.append(&tenant("acme"), vec![sample("x", 2)]);
+    process.until_metric(&format!("{} 3", metric("samples_total", &works))).await;
+    assert_eq!(times(&works.seen()).concat(), [0, 1, 2]);
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -88,14 +88,17 @@ fn evaluator(base: &Base, queries: Arc<dyn Queries>, sending: &runtime::tasks::T
     let notifier = Notifier::new(notify, clock.clone(), sending, reloader, metrics);
     let ruler = own.clone();
     let remote_write = settings_of(&base.limits, move |limits| ruler.remote_write_settings(limits));
-    let writer = RemoteWriter::new(remote_write, clock.clone(), sending, reloader, metrics);
+    let writer = Arc::new(RemoteWriter::new(remote_write, clock.clone(), sending, reloader, metrics));
+    if !own.wal.dir.is_empty() {
+        writer.resume(own.wal.dir.clone().into(), own.wal.max_age);
+    }
     let around = Surroundings {
         external_url: own.external_url.without_user(),
         datasource_uid: own.datasource_uid.clone(),
         external_labels: own.external_labels.clone(),
     };
     Evaluator::new(
-        (queries, Arc::new(notifier), Arc::new(writer)),
+        (queries, Arc::new(notifier), writer),
         clock.clone(),
         around,
         (own.evaluation_interval, own.resend_delay),

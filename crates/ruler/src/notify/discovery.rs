@@ -41,9 +41,20 @@ pub(super) type LookUp = Arc<dyn Fn(Lookup) -> BoxFuture<'static, Result<Vec<Fou
 pub(super) struct Target {
     /// Of its API.
     pub url: SecretUrl,
-    pub connect_to: Option<SocketAddr>,
+    /// What was looked up, if it was.
+    pub found: Option<Found>,
     /// Its URL in metrics and logs.
     pub name: String,
+}
+
+impl Target {
+    /// Instead of what the URL's host resolves to.
+    pub(super) fn connect_to(&self) -> Option<SocketAddr> {
+        match self.found {
+            Some(Found::Address(address)) => Some(address),
+            _ => None,
+        }
+    }
 }
 
 impl Group {
@@ -71,27 +82,27 @@ impl Group {
 
     /// The Alertmanager of a group without look-up.
     pub(super) fn fixed(&self) -> Target {
-        Target { url: SecretUrl::new(self.url.as_str()), connect_to: None, name: named(&self.url) }
+        Target { url: SecretUrl::new(self.url.as_str()), found: None, name: named(&self.url) }
     }
 
     pub(super) fn target(&self, found: &Found) -> Result<Target, String> {
         let mut url = self.url.clone();
-        match found {
+        let name = match found {
             Found::Service(host, port) => {
                 let host = host.trim_end_matches('.');
                 url.set_host(Some(host)).map_err(|error| format!("{host}: {error}"))?;
                 let _ = url.set_port(Some(*port));
-                Ok(Target { url: SecretUrl::new(url.as_str()), connect_to: None, name: named(&url) })
+                named(&url)
             }
             Found::Address(address) => {
                 let mut shown = url.clone();
                 // Neither fails for a URL with a host; the port is written out where it is not the scheme's own.
                 let _ = shown.set_ip_host(address.ip());
                 let _ = url.set_port(Some(address.port()));
-                let name = named(&shown);
-                Ok(Target { url: SecretUrl::new(url.as_str()), connect_to: Some(*address), name })
+                named(&shown)
             }
-        }
+        };
+        Ok(Target { url: SecretUrl::new(url.as_str()), found: Some(found.clone()), name })
     }
 }
 
@@ -195,7 +206,7 @@ mod tests {
             let target = group.target(&found).unwrap();
             assert_eq!((target.url.expose(), target.name.as_str()), (api, name));
             let connect_to = if let Found::Address(address) = found { Some(address) } else { None };
-            assert_eq!(target.connect_to, connect_to);
+            assert_eq!(target.connect_to(), connect_to);
         }
     }
 }

@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(super) struct Queue {
-    capacity: usize,
     inner: Mutex<Inner>,
     filled: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
+    capacity: usize,
     /// The keys of `alerts`, the oldest first.
     order: VecDeque<Labels>,
     alerts: HashMap<Labels, Waiting>,
@@ -29,7 +29,14 @@ pub(super) struct Waiting {
 
 impl Queue {
     pub(super) fn new(capacity: usize) -> Self {
-        Queue { capacity, inner: Mutex::default(), filled: Notify::new() }
+        Queue { inner: Mutex::new(Inner { capacity, ..Inner::default() }), filled: Notify::new() }
+    }
+
+    /// How many had to be dropped, the oldest first.
+    pub(super) fn resize(&self, capacity: usize) -> usize {
+        let mut inner = self.inner.lock();
+        inner.capacity = capacity;
+        inner.shrink()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -45,7 +52,7 @@ impl Queue {
                 let labels = waiting.alert.labels.clone();
                 if inner.alerts.insert(labels.clone(), waiting).is_none() {
                     inner.order.push_back(labels);
-                    dropped += inner.shrink(self.capacity);
+                    dropped += inner.shrink();
                 }
             }
         }
@@ -63,15 +70,20 @@ impl Queue {
 
     /// What was taken and not sent stands first again, but for alerts with a newer state. How many had to be dropped.
     pub(super) fn put_back(&self, alerts: Vec<Waiting>) -> usize {
-        let mut inner = self.inner.lock();
-        for waiting in alerts.into_iter().rev() {
-            let labels = waiting.alert.labels.clone();
-            if !inner.alerts.contains_key(&labels) {
-                inner.order.push_front(labels.clone());
-                inner.alerts.insert(labels, waiting);
+        let dropped = {
+            let mut inner = self.inner.lock();
+            for waiting in alerts.into_iter().rev() {
+                let labels = waiting.alert.labels.clone();
+                if !inner.alerts.contains_key(&labels) {
+                    inner.order.push_front(labels.clone());
+                    inner.alerts.insert(labels, waiting);
+                }
             }
-        }
-        inner.shrink(self.capacity)
+            inner.shrink()
+        };
+        // Another may take from the queue now.
+        self.filled.notify_one();
+        dropped
     }
 
     /// Returns when there may be something to take.
@@ -81,8 +93,8 @@ impl Queue {
 }
 
 impl Inner {
-    fn shrink(&mut self, capacity: usize) -> usize {
-        let excess = self.order.len().saturating_sub(capacity);
+    fn shrink(&mut self) -> usize {
+        let excess = self.order.len().saturating_sub(self.capacity);
         for labels in self.order.drain(..excess) {
             self.alerts.remove(&labels);
         }
@@ -111,7 +123,8 @@ mod tests {
         let queue = Queue::new(3);
         assert_eq!(queue.push([waiting("a", 1), waiting("b", 1), waiting("a", 2), waiting("c", 1)]), 0);
         assert_eq!((queue.push([waiting("d", 1)]), queue.len()), (1, 3));
-        assert_eq!(names(queue.take(2)), "b1 c1");
+        assert_eq!(queue.resize(2), 1);
+        assert_eq!(names(queue.take(1)), "c1");
         assert_eq!(names(queue.take(2)), "d1");
         assert_eq!(names(queue.take(2)), "");
     }

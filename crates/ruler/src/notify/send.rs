@@ -33,15 +33,29 @@ pub(super) struct Sender {
     pub failed: Seldom,
 }
 
+/// When to end: after `stop` once the queue is empty, [`DRAIN`] later at the latest; after `handed_on` at once, and
+/// somebody else takes from the queue.
+#[derive(Clone)]
+pub(super) struct Ends {
+    pub stop: CancellationToken,
+    pub handed_on: CancellationToken,
+}
+
 impl Sender {
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(self, ends: Ends) {
+        let end = ends.handed_on.child_token();
         let late = async {
-            stop.cancelled().await;
+            ends.stop.cancelled().await;
             tokio::time::sleep(DRAIN).await;
+            end.cancel();
+            std::future::pending().await
         };
         tokio::select! {
-            () = self.work(&stop) => {}
+            () = self.work(&ends.stop, &end) => {}
             () = late => {}
+        }
+        if ends.handed_on.is_cancelled() {
+            return;
         }
         let left = self.queue.take(usize::MAX).len();
         if left > 0 {
@@ -56,35 +70,48 @@ impl Sender {
         self.metrics.queue_length.set(0);
     }
 
-    /// Until the queue is empty after `stop`.
-    async fn work(&self, stop: &CancellationToken) {
+    /// Until the queue is empty after `stop`, or until `end`; what was on its way then is in the queue again.
+    async fn work(&self, stop: &CancellationToken, end: &CancellationToken) {
         let mut backoff = BACKOFF_MIN;
-        loop {
+        while !end.is_cancelled() {
             let batch = self.queue.take(BATCH_MAX);
             self.metrics.queue_length.set(self.queue.len() as i64);
             if batch.is_empty() {
-                tokio::select! {
-                    () = self.queue.filled() => continue,
-                    () = stop.cancelled() => {}
-                }
-                if self.queue.len() == 0 {
+                if stop.is_cancelled() {
                     return;
+                }
+                tokio::select! {
+                    () = self.queue.filled() => {}
+                    () = stop.cancelled() => {}
+                    () = end.cancelled() => {}
                 }
                 continue;
             }
-            let Err(failure) = self.send(&batch).await else {
+            let sent = tokio::select! {
+                sent = self.send(&batch) => sent,
+                () = end.cancelled() => {
+                    self.metrics.dropped.inc_by(self.queue.put_back(batch) as u64);
+                    return;
+                }
+            };
+            let Err(failure) = sent else {
                 backoff = BACKOFF_MIN;
                 continue;
             };
             if !self.failed(&failure, batch) {
                 continue;
             }
-            let wait = failure.retry_after.unwrap_or(backoff);
+            let wait = failure.retry_after.unwrap_or_default().max(backoff);
             backoff = (backoff * 2).min(BACKOFF_MAX);
+            // After stop: one more try for each batch, soon after one another.
+            let stopping = async {
+                stop.cancelled().await;
+                tokio::time::sleep(BACKOFF_MIN).await;
+            };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                // One more try for each batch, soon after one another.
-                () = stop.cancelled() => tokio::time::sleep(BACKOFF_MIN).await,
+                () = stopping => {}
+                () = end.cancelled() => {}
             }
         }
     }

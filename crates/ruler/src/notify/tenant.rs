@@ -1,9 +1,9 @@
 //! The Alertmanagers of one tenant, and what is done to its alerts before they are queued.
 
 use super::Context;
-use super::discovery::{Found, Group, Target};
+use super::discovery::{Found, Group, Lookup, Target};
 use super::queue::{Queue, Waiting};
-use super::send::Sender;
+use super::send::{Ends, Sender};
 use super::settings::{Meaning, NotifySettings};
 use crate::alert::Alert;
 use crate::http::{Endpoint, Poster};
@@ -35,6 +35,8 @@ struct Targets {
 
 struct State {
     targets: Vec<Running>,
+    /// Of the settings before, until the new ones have taken over those that stay.
+    before: Vec<Before>,
     /// Where alerts wait while no Alertmanager has been found yet.
     early: Queue,
     /// Whether `targets` may still change.
@@ -46,7 +48,13 @@ struct Running {
     target: Target,
     queue: Arc<Queue>,
     dropped: Counter,
-    stop: CancellationToken,
+    ends: Ends,
+}
+
+/// An Alertmanager and by which name it was found.
+struct Before {
+    running: Running,
+    lookup: Option<Lookup>,
 }
 
 impl Tenant {
@@ -54,6 +62,7 @@ impl Tenant {
         let meaning = settings.meaning()?;
         let state = State {
             targets: vec![],
+            before: vec![],
             early: Queue::new(settings.alertmanager.notification_queue_capacity),
             ended: false,
         };
@@ -81,16 +90,28 @@ impl Tenant {
         self.used
     }
 
-    /// Starts the tasks.
-    pub(super) fn start(&self) {
+    /// Starts the tasks. What waits for Alertmanagers of `before` that stay is handed on.
+    pub(super) fn start(&self, before: Option<Tenant>) {
+        if let Some(before) = &before {
+            self.targets.succeed(&before.targets);
+        }
         for (number, group) in self.targets.meaning.groups.iter().enumerate() {
             match &group.lookup {
                 None => self.targets.found(number, vec![group.fixed()]),
-                Some(_) => {
+                Some(lookup) => {
+                    // Until the name is looked up, it stands for what it stood for.
+                    let known = self.targets.known(group, lookup);
+                    if !known.is_empty() {
+                        self.targets.found(number, known);
+                    }
                     let targets = self.targets.clone();
                     self.targets.context.tasks.spawn("discovery of Alertmanagers", targets.discover(number));
                 }
             }
+        }
+        // The tasks of those that stay have been told before `before` is dropped.
+        for gone in self.targets.state.lock().before.drain(..) {
+            gone.running.ends.stop.cancel();
         }
     }
 
@@ -110,7 +131,9 @@ impl Drop for Tenant {
     fn drop(&mut self) {
         self.targets.stop.cancel();
         let mut state = self.targets.state.lock();
-        state.ended = true;
+        if std::mem::replace(&mut state.ended, true) {
+            return;
+        }
         for running in state.targets.drain(..) {
             self.targets.end(running);
         }
@@ -119,6 +142,27 @@ impl Drop for Tenant {
 }
 
 impl Targets {
+    /// Takes what waits from `before`, which does nothing any more.
+    fn succeed(&self, before: &Targets) {
+        let (mut old, mut state) = (before.state.lock(), self.state.lock());
+        old.ended = true;
+        for running in old.targets.drain(..) {
+            before.context.metrics.forget_target(before.tenant.as_str(), &running.target.name);
+            let lookup = before.meaning.groups[running.group].lookup.clone();
+            state.before.push(Before { running, lookup });
+        }
+        before.context.metrics.forget_tenant(before.tenant.as_str());
+        self.dropped(state.early.push(old.early.take(usize::MAX)));
+    }
+
+    /// What `lookup` stood for under the settings before.
+    fn known(&self, group: &Group, lookup: &Lookup) -> Vec<Target> {
+        let state = self.state.lock();
+        let same = state.before.iter().filter(|before| before.lookup.as_ref() == Some(lookup));
+        let found = same.filter_map(|before| before.running.target.found.as_ref());
+        found.filter_map(|found| group.target(found).ok()).collect()
+    }
+
     fn relabelled(&self, mut alert: Alert) -> Option<Alert> {
         let external = self.settings.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let own = alert.labels.iter().map(|label| (label.name.as_str(), label.value.as_str()));
@@ -189,7 +233,7 @@ impl Targets {
         for target in found {
             // A name that stands twice in the settings is sent to once.
             if !state.targets.iter().any(|running| running.target.name == target.name) {
-                match self.started(number, target) {
+                match self.started(number, target, &mut state.before) {
                     Ok(running) => state.targets.push(running),
                     Err(error) => tracing::error!(tenant = %self.tenant, error, "an Alertmanager cannot be used"),
                 }
@@ -204,12 +248,21 @@ impl Targets {
         self.context.metrics.discovered(self.tenant.as_str(), state.targets.len());
     }
 
-    fn started(&self, group: usize, target: Target) -> Result<Running, String> {
+    fn started(&self, group: usize, target: Target, before: &mut Vec<Before>) -> Result<Running, String> {
         let capacity = self.settings.alertmanager.notification_queue_capacity;
         let poster = self.poster(&target)?;
-        let queue = Arc::new(Queue::new(capacity));
         let metrics = self.context.metrics.target(self.tenant.as_str(), &target.name, capacity);
-        let (dropped, stop) = (metrics.dropped.clone(), self.stop.child_token());
+        let same = before.iter().position(|before| before.running.target.name == target.name);
+        let queue = match same.map(|same| before.swap_remove(same).running) {
+            Some(running) => {
+                running.ends.handed_on.cancel();
+                metrics.dropped.inc_by(running.queue.resize(capacity) as u64);
+                running.queue
+            }
+            None => Arc::new(Queue::new(capacity)),
+        };
+        let ends = Ends { stop: self.stop.child_token(), handed_on: CancellationToken::new() };
+        let dropped = metrics.dropped.clone();
         let sender = Sender {
             tenant: self.tenant.to_string(),
             alertmanager: target.name.clone(),
@@ -218,19 +271,19 @@ impl Targets {
             metrics,
             failed: Seldom::default(),
         };
-        self.context.tasks.spawn("alerts to an Alertmanager", sender.run(stop.clone()));
-        Ok(Running { group, target, queue, dropped, stop })
+        self.context.tasks.spawn("alerts to an Alertmanager", sender.run(ends.clone()));
+        Ok(Running { group, target, queue, dropped, ends })
     }
 
     fn end(&self, running: Running) {
-        running.stop.cancel();
+        running.ends.stop.cancel();
         self.context.metrics.forget_target(self.tenant.as_str(), &running.target.name);
     }
 
     fn poster(&self, target: &Target) -> Result<Poster, String> {
         let endpoint = Endpoint {
             url: target.url.clone(),
-            connect_to: target.connect_to,
+            connect_to: target.connect_to(),
             auth: self.meaning.auth.clone(),
             headers: [("X-Scope-OrgID".to_string(), Secret::new(self.tenant.as_str()))].into(),
             tls: self.meaning.tls.clone(),

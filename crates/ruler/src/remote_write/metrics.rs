@@ -7,7 +7,10 @@ type Labels = Vec<(&'static str, String)>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Why samples are dropped, as `reason`.
-const REASONS: [&str; 3] = ["queue_full", "too_old", "dropped_series"];
+const REASONS: [&str; 5] = ["queue_full", TOO_OLD, "dropped_series", WAL_FULL, "unreadable"];
+pub(super) const TOO_OLD: &str = "too_old";
+/// More is on disk than may be.
+pub(super) const WAL_FULL: &str = "wal_full";
 
 #[derive(Clone)]
 pub(super) struct RemoteMetrics {
@@ -22,6 +25,9 @@ pub(super) struct RemoteMetrics {
     seconds: Histograms,
     highest: Family<Labels, FloatGauge>,
     highest_sent: Family<Labels, FloatGauge>,
+    ready: Family<Labels, Gauge>,
+    disk_size: Family<Labels, Gauge>,
+    disk_failures: Family<Labels, Counter>,
 }
 
 /// Of one client of one tenant.
@@ -35,6 +41,9 @@ pub(super) struct ClientMetrics {
     pub queue_full: Counter,
     pub too_old: Counter,
     pub dropped_series: Counter,
+    pub wal_full: Counter,
+    pub unreadable: Counter,
+    pub disk_failures: Counter,
     pub bytes: Counter,
     pub pending: Gauge,
     pub shards: Gauge,
@@ -64,6 +73,10 @@ impl RemoteMetrics {
                 .request_seconds(&name("sent_batch_duration_seconds"), "Time of requests to remote storage"),
             highest,
             highest_sent,
+            ready: metrics.gauges("ruler_wal_appender_ready", "Whether samples of the tenant can be written to disk"),
+            disk_size: metrics.gauges("ruler_wal_disk_size", "Bytes of samples of the tenant that wait on disk"),
+            disk_failures: metrics
+                .counters("ruler_wal_disk_failures", "Total number of failures of the disk on which samples wait"),
         }
     }
 
@@ -78,7 +91,7 @@ impl RemoteMetrics {
         let mut labels = of_tenant(tenant);
         labels.extend([("remote_name", remote_name.to_string()), ("url", url.to_string())]);
         let dropped = |reason| self.dropped.get_or_create(&with_reason(&labels, reason)).clone();
-        let [queue_full, too_old, dropped_series] = REASONS.map(dropped);
+        let [queue_full, too_old, dropped_series, wal_full, unreadable] = REASONS.map(dropped);
         ClientMetrics {
             all: self.clone(),
             samples: self.samples.get_or_create(&labels).clone(),
@@ -87,6 +100,9 @@ impl RemoteMetrics {
             queue_full,
             too_old,
             dropped_series,
+            wal_full,
+            unreadable,
+            disk_failures: self.disk_failures.get_or_create(&of_tenant(tenant)).clone(),
             bytes: self.bytes.get_or_create(&labels).clone(),
             pending: self.pending.get_or_create(&labels).clone(),
             shards: self.shards.get_or_create(&labels).clone(),
@@ -96,9 +112,32 @@ impl RemoteMetrics {
         }
     }
 
+    /// Samples on disk of a client that the settings do not name.
+    pub(super) fn dropped_of_nobody(&self, tenant: &str, client: &str, reason: &'static str, count: u64) {
+        let mut labels = of_tenant(tenant);
+        labels.extend([("remote_name", client.to_string()), ("url", String::new())]);
+        self.dropped.get_or_create(&with_reason(&labels, reason)).inc_by(count);
+    }
+
+    /// Whether the tenant's disk takes samples.
+    pub(super) fn ready(&self, tenant: &str, ready: bool) {
+        self.ready.get_or_create(&of_tenant(tenant)).set(i64::from(ready));
+    }
+
+    /// `None`: the tenant has no directory any more.
+    pub(super) fn disk_size(&self, tenant: &str, bytes: Option<u64>) {
+        match bytes {
+            Some(bytes) => _ = self.disk_size.get_or_create(&of_tenant(tenant)).set(bytes as i64),
+            None => _ = self.disk_size.remove(&of_tenant(tenant)),
+        }
+    }
+
     pub(super) fn forget_tenant(&self, tenant: &str) {
-        self.appended.remove(&of_tenant(tenant));
+        for counters in [&self.appended, &self.disk_failures] {
+            counters.remove(&of_tenant(tenant));
+        }
         self.highest.remove(&of_tenant(tenant));
+        self.ready.remove(&of_tenant(tenant));
     }
 }
 
@@ -108,6 +147,12 @@ impl ClientMetrics {
         if let Some(highest) = highest_seconds(samples) {
             rise(&self.highest_sent, highest);
         }
+    }
+
+    /// Of what is on disk.
+    pub(super) fn dropped(&self, reason: &'static str, count: u64) {
+        let counter = if reason == TOO_OLD { &self.too_old } else { &self.wal_full };
+        counter.inc_by(count);
     }
 
     pub(super) fn forget(&self) {

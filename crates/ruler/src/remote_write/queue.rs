@@ -4,7 +4,6 @@ use crate::sample::Sample;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// Of the samples of one client.
 const QUEUE_BYTES_MAX: usize = 32 << 20;
@@ -22,8 +21,6 @@ pub(super) struct Queue {
 struct Inner {
     samples: VecDeque<Sample>,
     bytes: usize,
-    /// Since when the first one waits.
-    since: Option<Instant>,
 }
 
 impl Queue {
@@ -35,16 +32,10 @@ impl Queue {
         self.inner.lock().samples.len()
     }
 
-    /// Since when the oldest waits.
-    pub(super) fn since(&self) -> Option<Instant> {
-        self.inner.lock().since
-    }
-
     /// How many had to be dropped, the oldest first.
     pub(super) fn push(&self, samples: Vec<Sample>) -> usize {
         let dropped = {
             let mut inner = self.inner.lock();
-            inner.since = inner.since.or((!samples.is_empty()).then(Instant::now));
             inner.bytes += samples.iter().map(bytes_of).sum::<usize>();
             inner.samples.extend(samples);
             inner.shrink(self.capacity)
@@ -59,14 +50,12 @@ impl Queue {
         let count = inner.samples.len().min(max);
         let taken: Vec<Sample> = inner.samples.drain(..count).collect();
         inner.bytes -= taken.iter().map(bytes_of).sum::<usize>();
-        inner.since = (!inner.samples.is_empty()).then(Instant::now);
         taken
     }
 
     /// What was taken and not sent stands first again. How many had to be dropped.
     pub(super) fn put_back(&self, samples: Vec<Sample>) -> usize {
         let mut inner = self.inner.lock();
-        inner.since = inner.since.or((!samples.is_empty()).then(Instant::now));
         inner.bytes += samples.iter().map(bytes_of).sum::<usize>();
         samples.into_iter().rev().for_each(|sample| inner.samples.push_front(sample));
         inner.shrink(self.capacity)
@@ -116,7 +105,7 @@ mod tests {
         let taken = queue.take(2);
         assert_eq!(times(taken.clone()), [2, 3]);
         assert_eq!((queue.push(samples(6..7)), queue.put_back(taken)), (0, 1));
-        assert_eq!((times(queue.take(9)), queue.since(), queue.inner.lock().bytes), (vec![3, 4, 5, 6], None, 0));
+        assert_eq!((times(queue.take(9)), queue.inner.lock().bytes), (vec![3, 4, 5, 6], 0));
     }
 
     #[test]

@@ -53,7 +53,8 @@ settings! {
 
     /// `queue_config` of a client.
     pub struct QueueConfig {
-        /// Samples that wait in memory, times `max_shards`; of more, the oldest are dropped.
+        /// Samples that wait in memory, times `max_shards`; of more, the oldest are dropped. Without a meaning where
+        /// they wait on disk.
         pub capacity: usize = 10_000,
         /// Requests at one time, at least, when there is enough to send.
         pub min_shards: usize = 1,
@@ -78,7 +79,7 @@ pub struct RemoteWriteSettings {
     pub clients: BTreeMap<String, RemoteWriteClient>,
     /// `ruler.remote_write.add_org_id_header`: the tenant as X-Scope-OrgID, whatever `headers` say.
     pub add_org_id_header: bool,
-    /// `ruler.wal.dir`: where samples wait that cannot be sent. `None`: in memory alone.
+    /// `ruler.wal.dir`: where samples wait. `None`: in memory alone.
     pub wal_dir: Option<PathBuf>,
     /// `ruler.wal.max_age`: samples on disk that are older are dropped.
     pub wal_max_age: Duration,

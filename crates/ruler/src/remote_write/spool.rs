@@ -34,7 +34,11 @@ pub(super) struct Spool {
     segments: VecDeque<Segment>,
     /// The frame that is read next, in the first segment.
     offset: u64,
+    /// Of the next segment: none has a number that a position may still name.
+    number: u64,
     last: Option<File>,
+    /// Samples dropped since this was last asked.
+    dropped: u64,
 }
 
 struct Segment {
@@ -69,17 +73,21 @@ impl Spool {
         let mut numbers: Vec<u64> = fs::read_dir(dir)?.filter_map(|entry| number(&entry.ok()?.path())).collect();
         numbers.sort_unstable();
         let sent = read_position(dir);
+        // Nothing is written behind what a crash may have cut off: the next sample begins a segment.
+        let highest = numbers.last().copied().max(sent.map(|sent| sent.segment));
         let mut spool = Spool {
             dir: dir.to_path_buf(),
             bytes_max,
             segment_bytes,
             segments: VecDeque::new(),
             offset: 0,
+            number: highest.map_or(1, |highest| highest.saturating_add(1)),
             last: None,
+            dropped: 0,
         };
         for number in numbers {
             if sent.is_some_and(|sent| number < sent.segment) {
-                fs::remove_file(spool.path(number))?;
+                remove(&spool.path(number))?;
                 continue;
             }
             let from = sent.filter(|sent| sent.segment == number).map_or(0, |sent| sent.offset);
@@ -89,7 +97,6 @@ impl Spool {
             let (bytes, left) = scan(&spool.path(number), from)?;
             spool.segments.push_back(Segment { number, bytes, left });
         }
-        // Nothing is written behind what a crash may have cut off: the next sample begins a segment.
         Ok(spool)
     }
 
@@ -98,18 +105,32 @@ impl Spool {
         self.segments.iter().map(|segment| segment.left).sum()
     }
 
-    /// Adds samples at the end, all or none. How many old ones had to be dropped.
-    pub(super) fn append(&mut self, samples: &[Sample]) -> io::Result<u64> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// How many samples had to be dropped since this was last asked.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Adds samples at the end, all or none.
+    pub(super) fn append(&mut self, samples: &[Sample]) -> io::Result<()> {
         let frames: Vec<u8> = samples.chunks(FRAME_SAMPLES_MAX).flat_map(frame).collect();
-        // A file that could not be written is not written to again: it may end in the middle of a frame.
+        self.make_room(frames.len() as u64)?;
         let mut file = self.file()?;
-        file.write_all(&frames)?;
+        let whole = self.segments.back().map_or(0, |last| last.bytes);
+        if let Err(error) = file.write_all(&frames) {
+            // A file that ends in the middle of a frame is not written to again.
+            self.last = file.set_len(whole).is_ok().then_some(file);
+            return Err(error);
+        }
         self.last = Some(file);
         if let Some(last) = self.segments.back_mut() {
             last.bytes += frames.len() as u64;
             last.left += samples.len() as u64;
         }
-        self.shrink()
+        Ok(())
     }
 
     /// The oldest frames with at least `wanted` samples together, as far as there are and fit.
@@ -117,13 +138,18 @@ impl Spool {
         let mut chunk = Chunk { samples: vec![], next: Position { segment: 0, offset: 0 }, lost: 0 };
         let (mut offset, mut bytes_read) = (self.offset, 0);
         for segment in &self.segments {
-            let mut file = File::open(self.path(segment.number))?;
             let mut left = segment.left;
+            let mut file = match File::open(self.path(segment.number)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                file => Some(file?),
+            };
             let enough = |samples: &[Sample], bytes| samples.len() >= wanted || bytes >= READ_BYTES_MAX;
-            while left > 0 && !enough(&chunk.samples, bytes_read) {
-                let Some((samples, bytes)) = read_frame(&mut file, offset)? else {
-                    // The rest of the segment is no frames, though it was when it was written.
+            while offset < segment.bytes && !enough(&chunk.samples, bytes_read) {
+                let frame = file.as_mut().map_or(Ok(None), |file| read_frame(file, offset))?;
+                let Some((samples, bytes)) = frame else {
+                    // What was written so far is no frames, though it was when it was written.
                     chunk.lost += std::mem::take(&mut left);
+                    offset = segment.bytes;
                     break;
                 };
                 left = left.saturating_sub(samples.len() as u64);
@@ -131,21 +157,19 @@ impl Spool {
                 bytes_read += bytes;
                 chunk.samples.extend(samples);
             }
-            chunk.next = match left {
-                0 => Position { segment: segment.number + 1, offset: 0 },
-                _ => Position { segment: segment.number, offset },
-            };
-            offset = 0;
-            if left > 0 || enough(&chunk.samples, bytes_read) {
+            chunk.next = Position { segment: segment.number, offset };
+            if enough(&chunk.samples, bytes_read) {
                 break;
             }
+            offset = 0;
         }
         Ok(chunk)
     }
 
-    /// What stands before `to` has been sent.
+    /// What stands before `to` has been sent. What was added behind it meanwhile stays.
     pub(super) fn advance(&mut self, to: Position) -> io::Result<()> {
-        while self.segments.front().is_some_and(|first| first.number < to.segment) {
+        let is_sent = |first: &Segment| (first.number, first.bytes) <= (to.segment, to.offset);
+        while self.segments.front().is_some_and(is_sent) {
             self.remove_first()?;
         }
         let path = self.segments.front().map(|first| self.path(first.number));
@@ -163,14 +187,24 @@ impl Spool {
         )
     }
 
-    fn shrink(&mut self) -> io::Result<u64> {
+    /// Drops the oldest segments, up to the one with this number. How many samples that costs.
+    pub(super) fn drop_through(&mut self, number: u64) -> io::Result<u64> {
         let mut dropped = 0;
-        while self.segments.len() > 1 && self.segments.iter().map(|segment| segment.bytes).sum::<u64>() > self.bytes_max
-        {
-            dropped += self.segments.front().map_or(0, |first| first.left);
+        while let Some(first) = self.segments.front().filter(|first| first.number <= number) {
+            dropped += first.left;
             self.remove_first()?;
         }
         Ok(dropped)
+    }
+
+    fn make_room(&mut self, bytes: u64) -> io::Result<()> {
+        while self.segments.len() > 1
+            && self.segments.iter().map(|segment| segment.bytes).sum::<u64>() + bytes > self.bytes_max
+        {
+            self.dropped += self.segments.front().map_or(0, |first| first.left);
+            self.remove_first()?;
+        }
+        Ok(())
     }
 
     fn remove_first(&mut self) -> io::Result<()> {
@@ -179,7 +213,7 @@ impl Spool {
         if self.segments.is_empty() {
             self.last = None;
         }
-        fs::remove_file(self.path(first.number))
+        remove(&self.path(first.number))
     }
 
     /// The last segment's file, at its end; a new one if there is none that may grow.
@@ -188,9 +222,9 @@ impl Spool {
         match self.last.take() {
             Some(file) if !full => Ok(file),
             _ => {
-                let after_sent = read_position(&self.dir).map_or(1, |sent| sent.segment + 1);
-                let number = self.segments.back().map_or(after_sent, |last| last.number + 1);
+                let number = self.number;
                 let file = OpenOptions::new().create_new(true).append(true).open(self.path(number))?;
+                self.number += 1;
                 self.segments.push_back(Segment { number, bytes: 0, left: 0 });
                 Ok(file)
             }
@@ -202,7 +236,8 @@ impl Spool {
     }
 }
 
-fn number(path: &Path) -> Option<u64> {
+/// Of a segment's file; nothing for other files.
+pub(super) fn number(path: &Path) -> Option<u64> {
     let samples = path.extension().is_some_and(|extension| extension == SUFFIX);
     path.file_stem().filter(|_| samples)?.to_str()?.parse().ok()
 }
@@ -222,7 +257,8 @@ fn read_frame(file: &mut File, offset: u64) -> io::Result<Option<(Vec<Sample>, u
         return Ok(None);
     }
     let [length, crc, _] = numbers(&header);
-    if u64::from(length) > FRAME_BYTES_MAX || offset + u64::from(length) > file.metadata()?.len() {
+    if u64::from(length) > FRAME_BYTES_MAX || offset + HEADER_BYTES as u64 + u64::from(length) > file.metadata()?.len()
+    {
         return Ok(None);
     }
     let mut message = vec![0; length as usize];
@@ -232,11 +268,22 @@ fn read_frame(file: &mut File, offset: u64) -> io::Result<Option<(Vec<Sample>, u
     Ok(wire::decode(&message).ok().map(|samples| (samples, (HEADER_BYTES + message.len()) as u64)))
 }
 
-/// Bytes of a segment up to its last whole frame, and the samples behind `from`.
-fn scan(path: &Path, from: u64) -> io::Result<(u64, u64)> {
-    let mut file = File::open(path)?;
+/// One that is gone already is as good.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of a segment up to its last whole frame, and the samples behind `from`. One that is gone has none.
+pub(super) fn scan(path: &Path, from: u64) -> io::Result<(u64, u64)> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((from, 0)),
+        file => file?,
+    };
     let length = file.metadata()?.len();
-    let (mut offset, mut left) = (from, 0);
+    let (mut offset, mut left) = (from.min(length), 0);
     let mut header = [0; HEADER_BYTES];
     loop {
         file.seek(SeekFrom::Start(offset))?;
@@ -302,7 +349,7 @@ mod tests {
         let open = || Spool::bounded(dir.path(), 1 << 20, 1 << 20).unwrap();
         let mut spool = open();
         for start in [0, 10, 20] {
-            assert_eq!(spool.append(&samples(start..start + 10)).unwrap(), 0);
+            spool.append(&samples(start..start + 10)).unwrap();
         }
         let first = spool.read(15).unwrap();
         assert_eq!((times(&first), spool.len()), ((0..20).collect(), 30));
@@ -326,13 +373,51 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let segment = frame(&samples(10..20)).len() as u64;
         let mut spool = Spool::bounded(dir.path(), 3 * segment, 1).unwrap();
-        let dropped: Vec<u64> = (0..5).map(|n| spool.append(&samples(n * 10..n * 10 + 10)).unwrap()).collect();
+        let append = |spool: &mut Spool, start: i64| {
+            spool.append(&samples(start..start + 10)).unwrap();
+            spool.take_dropped()
+        };
+        let dropped: Vec<u64> = (0..5).map(|n| append(&mut spool, n * 10)).collect();
         assert_eq!((dropped, spool.len(), files(dir.path())), (vec![0, 0, 0, 10, 10], 30, 3));
         let read = spool.read(1).unwrap();
         assert_eq!(times(&read), (20..30).collect::<Vec<_>>());
-        assert_eq!(spool.append(&samples(50..60)).unwrap(), 10);
+        assert_eq!(append(&mut spool, 50), 10);
         spool.advance(read.next).unwrap();
         assert_eq!((times(&spool.read(1).unwrap()), spool.len()), ((30..40).collect(), 30));
+        let read = spool.read(100).unwrap();
+        assert_eq!((spool.drop_through(5).unwrap(), spool.drop_through(99).unwrap(), files(dir.path())), (20, 10, 0));
+        append(&mut spool, 60);
+        spool.advance(read.next).unwrap();
+        assert_eq!(times(&spool.read(1).unwrap()), (60..70).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_added_to_a_segment_while_its_first_part_is_sent_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::bounded(dir.path(), 1 << 20, 1 << 20).unwrap();
+        spool.append(&samples(0..10)).unwrap();
+        let first = spool.read(100).unwrap();
+        spool.append(&samples(10..20)).unwrap();
+        spool.advance(first.next).unwrap();
+        assert_eq!((times(&first), spool.len()), ((0..10).collect(), 10));
+        let killed = Spool::bounded(dir.path(), 1 << 20, 1 << 20).unwrap();
+        assert_eq!((times(&killed.read(100).unwrap()), killed.len()), ((10..20).collect(), 10));
+        let second = spool.read(100).unwrap();
+        assert_eq!(times(&second), (10..20).collect::<Vec<_>>());
+        spool.advance(second.next).unwrap();
+        assert_eq!((spool.len(), files(dir.path())), (0, 0));
+    }
+
+    #[test]
+    fn a_full_disk_costs_nothing_of_what_was_written_and_of_what_comes_when_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::bounded(dir.path(), 1 << 20, 1 << 20).unwrap();
+        spool.append(&samples(0..10)).unwrap();
+        spool.last = Some(OpenOptions::new().append(true).open("/dev/full").unwrap());
+        assert_eq!(spool.append(&samples(10..20)).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        spool.append(&samples(20..30)).unwrap();
+        let expected: Vec<i64> = (0..10).chain(20..30).collect();
+        assert_eq!((times(&spool.read(100).unwrap()), spool.len()), (expected, 20));
     }
 
     #[test]
@@ -342,7 +427,7 @@ mod tests {
         let open = || Spool::bounded(dir.path(), 1 << 20, segment).unwrap();
         let fill = || {
             let mut spool = open();
-            (0..4).for_each(|n| assert_eq!(spool.append(&samples(n * 10..n * 10 + 10)).unwrap(), 0));
+            (0..4).for_each(|n| spool.append(&samples(n * 10..n * 10 + 10)).unwrap());
         };
         fill();
         let path = dir.path().join("000000000001.samples");
@@ -358,6 +443,12 @@ mod tests {
         assert_eq!((times(&chunk), chunk.lost), ((0..10).chain(20..40).collect(), 10));
         spool.advance(chunk.next).unwrap();
         assert_eq!(spool.len(), 0);
+        let mut spool = open();
+        spool.append(&samples(40..50)).unwrap();
+        fs::remove_file(spool.path(spool.segments[0].number)).unwrap();
+        let chunk = spool.read(10).unwrap();
+        assert_eq!((chunk.lost, times(&chunk)), (10, vec![]));
+        spool.advance(chunk.next).unwrap();
         for junk in [vec![0xff; 100], vec![0; 100], b"position".to_vec()] {
             fs::write(dir.path().join("000000000099.samples"), &junk).unwrap();
             let mut spool = open();

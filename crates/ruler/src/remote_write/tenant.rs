@@ -1,10 +1,10 @@
 //! The clients of one tenant, and what is done to its samples before they are queued.
 
 use super::Context;
+use super::backlog::{Backlog, Place};
 use super::metrics::ClientMetrics;
-use super::queue::Queue;
 use super::settings::{RemoteWriteClient, RemoteWriteSettings};
-use super::writer::{Place, Writer};
+use super::writer::{Ends, Writer};
 use crate::http::{Endpoint, Poster};
 use crate::relabel::Relabel;
 use crate::sample::Sample;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 const TENANT_HEADER: &str = "X-Scope-OrgID";
 
-/// Dropping it tells its tasks to send what is queued and to end.
+/// Dropping it tells its tasks to send what waits and to end.
 pub(super) struct Tenant {
     id: TenantId,
     settings: Arc<RemoteWriteSettings>,
@@ -30,14 +30,14 @@ pub(super) struct Tenant {
 }
 
 struct Client {
-    queue: Arc<Queue>,
     relabel: Relabel,
     /// Until the task has it.
     poster: Option<Poster>,
     remote_name: String,
     shown_url: String,
-    metrics: Option<ClientMetrics>,
-    stop: CancellationToken,
+    /// Since the task was started.
+    running: Option<(ClientMetrics, Arc<Backlog>)>,
+    ends: Ends,
     full: Seldom,
 }
 
@@ -60,8 +60,17 @@ impl Tenant {
     }
 
     pub(super) fn is_busy(&self, now: Instant, idle: Duration) -> bool {
-        let waiting = |client: &Client| client.metrics.as_ref().is_some_and(|metrics| metrics.pending.get() > 0);
-        now.duration_since(self.used) < idle || self.clients.values().any(waiting)
+        now.duration_since(self.used) < idle || self.backlogs().any(|backlog| backlog.is_busy())
+    }
+
+    pub(super) fn backlogs(&self) -> impl Iterator<Item = &Arc<Backlog>> {
+        self.clients.values().filter_map(|client| client.running.as_ref()).map(|(_, backlog)| backlog)
+    }
+
+    /// Tells tasks whose samples are on disk to leave them there: another tenant's part takes them up.
+    pub(super) fn give_over(self) {
+        let on_disk = |client: &&Client| client.running.as_ref().is_some_and(|(_, backlog)| backlog.dir().is_some());
+        self.clients.values().filter(on_disk).for_each(|client| client.ends.late.cancel());
     }
 
     /// Starts the tasks, each after the one before it that has the same directory.
@@ -70,7 +79,6 @@ impl Tenant {
         for (key, client) in &mut self.clients {
             let Some(poster) = client.poster.take() else { continue };
             let metrics = self.context.metrics.client(id, &client.remote_name, &client.shown_url);
-            client.metrics = Some(metrics.clone());
             let place = Place {
                 tenant: id.to_string(),
                 remote_name: client.remote_name.clone(),
@@ -78,16 +86,15 @@ impl Tenant {
                 max_age: self.settings.wal_max_age,
             };
             let config = self.settings.clients[key].queue_config.clone();
-            let clock = self.context.clock.clone();
-            let writer = Writer::new(place, config, poster, client.queue.clone(), metrics, clock);
-            let (stop, end) = (client.stop.clone(), CancellationToken::new());
+            let capacity = config.capacity.saturating_mul(config.max_shards);
+            let backlog = Arc::new(Backlog::new(place, capacity, metrics.clone(), self.context.clock.clone()));
+            client.running = Some((metrics.clone(), backlog.clone()));
+            let (writer, ends) = (Writer::new(backlog, config, poster, metrics), client.ends.clone());
+            let end = CancellationToken::new();
             let before = ended.insert((self.id.clone(), key.clone()), end.clone());
             let end = end.drop_guard();
             self.context.tasks.spawn("remote write", async move {
-                if let Some(before) = before {
-                    before.cancelled().await;
-                }
-                writer.run(stop).await;
+                writer.run(before, ends).await;
                 drop(end);
             });
         }
@@ -107,8 +114,8 @@ impl Tenant {
 impl Drop for Tenant {
     fn drop(&mut self) {
         for client in self.clients.values() {
-            client.stop.cancel();
-            client.metrics.iter().for_each(ClientMetrics::forget);
+            client.ends.stop.cancel();
+            client.running.iter().for_each(|(metrics, _)| metrics.forget());
         }
         self.context.metrics.forget_tenant(self.id.as_str());
     }
@@ -139,15 +146,14 @@ impl Client {
         };
         let poster = Poster::new(&endpoint, &context.certificates, context.clock.clone())?;
         let name = if client.name.is_empty() { format!("{tenant}-rw-{key}") } else { client.name.clone() };
-        let queue = &client.queue_config;
+        let ends = Ends { stop: context.tasks.stopping().child_token(), late: CancellationToken::new() };
         Ok(Client {
-            queue: Arc::new(Queue::new(queue.capacity.saturating_mul(queue.max_shards))),
             relabel: meaning.relabel,
             poster: Some(poster),
             remote_name: name,
             shown_url: meaning.shown_url,
-            metrics: None,
-            stop: context.tasks.stopping().child_token(),
+            running: None,
+            ends,
             full: Seldom::default(),
         })
     }
@@ -158,14 +164,9 @@ impl Client {
             Some(Sample { labels, ..*sample })
         });
         let relabelled: Vec<Sample> = relabelled.collect();
-        let kept = relabelled.len();
-        if let Some(metrics) = &self.metrics {
-            metrics.dropped_series.inc_by((samples.len() - kept) as u64);
-            metrics.pending.inc_by(kept as i64);
-            let dropped = self.queue.push(relabelled) as u64;
-            metrics.pending.dec_by(dropped as i64);
-            metrics.queue_full.inc_by(dropped);
-            if let Some(count) = self.full.say(dropped) {
+        if let Some((metrics, backlog)) = &self.running {
+            metrics.dropped_series.inc_by((samples.len() - relabelled.len()) as u64);
+            if let Some(count) = self.full.say(backlog.push(relabelled)) {
                 let remote_name = &self.remote_name;
                 tracing::warn!(
                     %tenant, remote_name, count,
