@@ -25,7 +25,7 @@ use runtime::clock::SharedClock;
 use runtime::metrics::Metrics;
 use runtime::reload::Reloader;
 use runtime::tasks::Tasks;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,7 +118,8 @@ impl RemoteWriter {
     async fn look_through(&self, dir: &Path, bounds: Bounds, shown: &mut BTreeMap<String, u64>) -> io::Result<()> {
         let (dir, metrics) = (dir.to_path_buf(), self.context.metrics.clone());
         let (found, tenants) = blocking(move || directory::find(&dir)).await?;
-        found.iter().for_each(|segment| self.take_up(&segment.tenant));
+        let with_samples: BTreeSet<&str> = found.iter().map(|segment| segment.tenant.as_str()).collect();
+        with_samples.into_iter().for_each(|tenant| self.take_up(tenant));
         let in_use = self.in_use();
         let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.context.clock.now_ns().max(0) as u64);
         let (kept, lost) = blocking(move || directory::bound(found, bounds, now, &in_use, &metrics)).await?;
@@ -139,14 +140,11 @@ impl RemoteWriter {
         Ok(())
     }
 
-    /// Starts what sends the samples that a tenant has on disk.
+    /// Sees to it that the samples that a tenant has on disk are sent as its settings say now.
     fn take_up(&self, tenant: &str) {
         let Ok(tenant) = TenantId::parse(tenant) else { return };
-        let mut tenants = self.tenants.lock();
-        if tenants.by_id.contains_key(&tenant) {
-            return;
-        }
-        let begun = tenants.update(&tenant, (self.settings_of)(&tenant), &self.context);
+        let settings = (self.settings_of)(&tenant);
+        let begun = self.tenants.lock().update(&tenant, settings, &self.context);
         if let Err(fault) = begun
             && let Some(count) = self.refused.say(1)
         {
@@ -207,7 +205,7 @@ impl Tenants {
         let mut new = Tenant::new(tenant, settings, context)?;
         // The metrics of the old one end before those of the new one begin.
         if let Some(old) = self.by_id.remove(tenant) {
-            old.give_over();
+            old.give_over(&new);
         }
         new.start(&mut self.ended);
         self.by_id.insert(tenant.clone(), new);

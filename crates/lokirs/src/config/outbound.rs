@@ -5,6 +5,10 @@ use super::roles::Ruler;
 use ruler::notify::{AlertmanagerConfig, NotifySettings};
 use ruler::remote_write::{RemoteWriteClient, RemoteWriteSettings};
 use runtime::limits::Limits;
+use runtime::settings::{NoReference, Reference};
+
+/// A tenant's Alertmanagers.
+const ALERTMANAGERS: &str = "ruler_alertmanager_config";
 
 /// The key of the client in Loki's older form.
 const OLD_CLIENT: &str = "default";
@@ -15,7 +19,7 @@ impl Ruler {
         let alertmanager = match limits.ruler_alertmanager_config.is_set() {
             true => {
                 let mut own = AlertmanagerConfig::default();
-                limits.ruler_alertmanager_config.read_into("ruler_alertmanager_config", &mut own)?;
+                limits.ruler_alertmanager_config.read_into(ALERTMANAGERS, &mut own, &OfLoki)?;
                 own
             }
             false => AlertmanagerConfig {
@@ -43,7 +47,8 @@ impl Ruler {
             older_overrides(client, limits)?;
         }
         for (key, block) in &limits.ruler_remote_write_config {
-            block.read_into(&format!("ruler_remote_write_config.{key}"), clients.entry(key.clone()).or_default())?;
+            let path = format!("ruler_remote_write_config.{key}");
+            block.read_into(&path, clients.entry(key.clone()).or_default(), &NoReference)?;
         }
         if !remote_write.enabled || limits.ruler_remote_write_disabled {
             clients.clear();
@@ -71,6 +76,19 @@ impl Ruler {
     }
 }
 
+/// What may stand in a tenant's block of Alertmanagers without a meaning here, as in `ruler`.
+struct OfLoki;
+
+impl Reference for OfLoki {
+    fn knows(&self, path: &str) -> bool {
+        let client = path.strip_prefix(ALERTMANAGERS).and_then(|path| path.strip_prefix(".alertmanager_client."));
+        client.is_some_and(|key| matches!(key, "tls_cipher_suites" | "tls_min_version"))
+    }
+    fn keys_under(&self, _: &str) -> Vec<String> {
+        vec![]
+    }
+}
+
 /// Loki's older form of a tenant's overrides.
 fn older_overrides(client: &mut RemoteWriteClient, limits: &Limits) -> Result<(), String> {
     fn lay<T: Clone>(over: &mut T, own: &Option<T>) {
@@ -83,7 +101,7 @@ fn older_overrides(client: &mut RemoteWriteClient, limits: &Limits) -> Result<()
     lay(&mut client.remote_timeout, &limits.ruler_remote_write_timeout);
     client.headers.extend(limits.ruler_remote_write_headers.clone());
     let rules = &limits.ruler_remote_write_relabel_configs;
-    rules.read_into("ruler_remote_write_relabel_configs", &mut client.write_relabel_configs)?;
+    rules.read_into("ruler_remote_write_relabel_configs", &mut client.write_relabel_configs, &NoReference)?;
     let queue = &mut client.queue_config;
     lay(&mut queue.capacity, &limits.ruler_remote_write_queue_capacity);
     lay(&mut queue.min_shards, &limits.ruler_remote_write_queue_min_shards);

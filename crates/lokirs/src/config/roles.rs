@@ -236,7 +236,7 @@ settings! {
         pub remote_write: RemoteWrite = RemoteWrite::default(),
     }
 
-    /// Where recorded samples wait that remote storage does not take.
+    /// Where recorded samples are until remote storage has taken them.
     pub struct RulerWal {
         pub dir: String = String::new(),
         /// Samples that are older are dropped.

@@ -215,7 +215,7 @@ limits_config:
         (settings.ruler.clone(), limits.clone())
     };
     let (ruler, limits) = of("{ruler_alertmanager_config: {alertmanager_url: 'http://own', alertmanager_client: \
-                              {credentials: hunter2}}, ruler_remote_write_config: {far: {queue_config: \
+                              {credentials: hunter2, tls_min_version: VersionTLS12}}, ruler_remote_write_config: {far: {queue_config: \
                               {max_shards: 7}}, near: {url: 'http://near/'}}}");
     let notify = ruler.notify_settings(&limits).unwrap().alertmanager;
     assert_eq!((notify.alertmanager_url[0].expose(), notify.notification_timeout.as_secs()), ("http://own", 10));
@@ -236,6 +236,23 @@ limits_config:
         (
             "{ruler_alertmanager_config: {notification_timeout: soon}}",
             "ruler_alertmanager_config.notification_timeout: ",
+        ),
+        (
+            "{ruler_alertmanager_config: {alertmanager_urls: 'http://am'}}",
+            "field alertmanager_urls not found in ruler_alertmanager_config; did you mean alertmanager_url?",
+        ),
+        (
+            "{ruler_alertmanager_config: {alertmanager_client: {credential: x}}}",
+            "field credential not found in ruler_alertmanager_config.alertmanager_client; did you mean credentials?",
+        ),
+        (
+            "{ruler_remote_write_config: {far: {queue_config: {capacities: 5}}}}",
+            "field capacities not found in ruler_remote_write_config.far.queue_config; did you mean capacity?",
+        ),
+        ("{ruler_remote_write_config: {far: {sigv4: {region: x}}}}", "field sigv4 not found in"),
+        (
+            "{ruler_remote_write_relabel_configs: [{actions: drop}]}",
+            "field actions not found in ruler_remote_write_relabel_configs; did you mean action?",
         ),
         ("{ruler_remote_write_config: {b: {name: x}}}", "ruler.remote_write: client \"b\": url: "),
         ("{ruler_remote_write_url: far}", "ruler.remote_write: client \"far\": url: "),

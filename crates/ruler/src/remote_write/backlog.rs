@@ -183,6 +183,10 @@ impl Backlog {
         if self.disk.is_none() || self.queue.len() == 0 {
             return self.disk.is_some();
         }
+        // What is on its way may come back, and is older.
+        if self.taken.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
         let moved = self.on_disk(|spool, backlog| {
             let samples = backlog.queue.take(usize::MAX);
             if samples.is_empty() {
@@ -230,7 +234,7 @@ impl Backlog {
             self.metrics.disk_failures.inc();
             if let Some(count) = self.failed.say(1) {
                 let Place { tenant, remote_name, .. } = &self.place;
-                tracing::error!(tenant, remote_name, %error, count, "the disk on which samples wait fails (ruler.wal.dir)");
+                tracing::error!(tenant, remote_name, %error, count, "the disk of samples fails (ruler.wal.dir)");
             }
         }
         done

@@ -67,10 +67,13 @@ impl Tenant {
         self.clients.values().filter_map(|client| client.running.as_ref()).map(|(_, backlog)| backlog)
     }
 
-    /// Tells tasks whose samples are on disk to leave them there: another tenant's part takes them up.
-    pub(super) fn give_over(self) {
-        let on_disk = |client: &&Client| client.running.as_ref().is_some_and(|(_, backlog)| backlog.dir().is_some());
-        self.clients.values().filter(on_disk).for_each(|client| client.ends.late.cancel());
+    /// Tells tasks to end at once whose samples are on disk where `to` takes them up.
+    pub(super) fn give_over(self, to: &Tenant) {
+        if self.settings.wal_dir.is_none() || self.settings.wal_dir != to.settings.wal_dir {
+            return;
+        }
+        let stay = self.clients.iter().filter(|(key, _)| to.clients.contains_key(*key));
+        stay.for_each(|(_, client)| client.ends.late.cancel());
     }
 
     /// Starts the tasks, each after the one before it that has the same directory.

@@ -14,9 +14,10 @@ impl Block {
         self.0.is_some()
     }
 
-    /// Lays it over `settings`. Keys without a meaning are passed over. The error names lines below `path`.
-    pub fn read_into(&self, path: &str, settings: &mut impl Setting) -> Result<(), String> {
-        let mut reader = Reader::at(path, &Anything);
+    /// Lays it over `settings`. Keys without a meaning are passed over if `reference` knows them. The error names lines
+    /// below `path`.
+    pub fn read_into(&self, path: &str, settings: &mut impl Setting, reference: &dyn Reference) -> Result<(), String> {
+        let mut reader = Reader::at(path, reference);
         if let Some(tree) = &self.0 {
             settings.read(tree, &mut reader);
         }
@@ -45,32 +46,37 @@ impl fmt::Debug for Block {
     }
 }
 
-/// Every key may stand everywhere.
-struct Anything;
-
-impl Reference for Anything {
-    fn knows(&self, _: &str) -> bool {
-        true
-    }
-    fn keys_under(&self, _: &str) -> Vec<String> {
-        vec![]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings;
+    use crate::settings::NoReference;
+
+    settings! {
+        pub struct Queue {
+            pub capacity: u64 = 1,
+        }
+    }
 
     #[test]
     fn a_block_is_laid_over_settings_and_not_shown() {
         let mut block = Block::default();
-        let mut reader = Reader::at("", &Anything);
+        let mut reader = Reader::at("", &NoReference);
         let mut value = vec!["before".to_string()];
-        block.read_into("a", &mut value).unwrap();
+        block.read_into("a", &mut value, &NoReference).unwrap();
         block.read(&Tree::parse("[hunter2]").unwrap(), &mut reader);
-        block.read_into("a", &mut value).unwrap();
+        block.read_into("a", &mut value, &NoReference).unwrap();
         assert_eq!(value, ["hunter2"]);
         assert_eq!((block.write(), format!("{block:?}")), (Tree::scalar(MASK), MASK.to_string()));
-        assert_eq!(block.read_into("a.b", &mut 5u64).unwrap_err(), "line 1: a.b: expected a single value");
+        let fault = block.read_into("a.b", &mut 5u64, &NoReference).unwrap_err();
+        assert_eq!(fault, "line 1: a.b: expected a single value");
+    }
+
+    #[test]
+    fn a_key_that_nobody_knows_is_refused_with_the_nearest() {
+        let mut block = Block::default();
+        block.read(&Tree::parse("capacitie: 5").unwrap(), &mut Reader::at("", &NoReference));
+        let fault = block.read_into("a.b", &mut Queue::default(), &NoReference).unwrap_err();
+        assert_eq!(fault, "line 1: field capacitie not found in a.b; did you mean capacity?");
     }
 }
