@@ -30,6 +30,7 @@ mod metrics;
 mod outage;
 mod process;
 mod query_log;
+mod replicas;
 mod results_cache;
 mod roles;
 mod ruler;
