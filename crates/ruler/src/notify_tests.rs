@@ -208,11 +208,13 @@ async fn changed_settings_count_from_the_next_alert_on_and_bad_ones_do_not() {
 #[tokio::test]
 async fn what_waits_for_an_alertmanager_that_stays_is_sent_as_changed_settings_say() {
     let (process, stays, goes) = (Process::new(), Server::start().await, Server::start().await);
-    (stays.shut(), goes.shut());
+    stays.shut();
+    goes.shut();
     let (notifier, current) = notifier(&process, settings(&[stays.url(), goes.url()]));
     let send = |name: &str| notifier.send(&tenant("a"), vec![alert(name)]);
     send("sent");
-    (stays.requests(1).await, goes.requests(1).await);
+    stays.requests(1).await;
+    goes.requests(1).await;
     send("waits");
     let mut changed = settings(&[stays.url()]);
     changed.alertmanager.alertmanager_client.credentials = Secret::new("hunter2");
@@ -275,12 +277,14 @@ async fn what_waits_for_the_first_answer_waits_on_when_settings_change() {
 #[tokio::test]
 async fn on_stop_what_is_queued_is_sent_and_a_dead_alertmanager_delays_the_end_for_a_bounded_time() {
     let (process, server, hangs) = (Process::new(), Server::start().await, Server::start().await);
-    (server.shut(), hangs.shut());
+    server.shut();
+    hangs.shut();
     let mut settings = settings(&[server.url(), "http://127.0.0.1:1".into(), hangs.url()]);
     settings.alertmanager.notification_timeout = Duration::from_secs(60);
     let (notifier, _) = notifier(&process, settings);
     notifier.send(&tenant("a"), (0..200).map(|n| alert(&n.to_string())).collect());
-    (server.requests(1).await, hangs.requests(1).await);
+    server.requests(1).await;
+    hangs.requests(1).await;
     process.tasks.stopping().cancel();
     server.open();
     let started = Instant::now();
