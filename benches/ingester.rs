@@ -6,7 +6,7 @@ use bytes::Bytes;
 use format::ChunkRef;
 use futures::stream::{FuturesUnordered, StreamExt};
 use ingester::wal::disk::FileSystem;
-use ingester::{ChunkSink, Ingester, Parts, Settings};
+use ingester::{ChunkSink, Compressor, Ingester, Parts, Settings};
 use model::{Batch, BatchBuilder, Labels, Result, TenantId};
 use rpc::ingester::Ingester as _;
 use runtime::clock::SystemClock;
@@ -39,6 +39,7 @@ async fn start(dir: &std::path::Path) -> Arc<Ingester> {
         limits: Arc::new(Overrides::new(limits)),
         stream_share: Arc::new(|| 1.0),
         sink: Arc::new(Discard),
+        compressors: Arc::new(|_| Compressor::Here(vec![])),
         disk: Arc::new(FileSystem),
         metrics: ingester::metrics::Metrics::new(&mut Default::default()),
     };

@@ -20,7 +20,7 @@ const STREAMS: [(&str, usize, usize); 4] =
 fn push_of(minute: usize) -> Option<Batch> {
     let mut batch = BatchBuilder::default();
     for (labels, every, lines) in STREAMS {
-        if minute % every == 0 {
+        if minute.is_multiple_of(every) {
             let labels = Labels::parse(labels).unwrap();
             for i in 0..lines {
                 let ts_ns = NOW + minute as i64 * 60 * SECOND + i as i64;
