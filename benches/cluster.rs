@@ -11,8 +11,9 @@
 mod load;
 
 use load::client::push_all;
+use load::ports::free_port;
 use load::pushes::Load;
-use load::server::{CONFIG, Server, Usage, directory, files_bytes, free_port};
+use load::server::{CONFIG, Server, Usage, directory, files_bytes};
 use load::setting;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

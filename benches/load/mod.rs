@@ -8,6 +8,8 @@
 
 pub mod client;
 pub mod lines;
+#[path = "../../tests/ports.rs"]
+pub mod ports;
 pub mod pushes;
 pub mod server;
 

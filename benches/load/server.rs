@@ -1,8 +1,9 @@
 //! Processes of the release binary, each on a directory and ports of its own, and what they cost as Linux counts it. It
 //! must not know what they are asked.
 
+use super::ports::free_port;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -140,10 +141,6 @@ fn spawn(dir: &Path, http_port: u16, grpc_port: u16) -> Child {
         .stderr(log)
         .spawn();
     child.expect("the binary starts")
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 fn is_ready(port: u16) -> bool {

@@ -2,7 +2,8 @@
 
 use crate::certificates::{Authority, Identity};
 use crate::client::{Client, now_ns};
-use crate::process::{Node, free_port};
+use crate::ports::free_port;
+use crate::process::Node;
 use crate::roles;
 use reqwest::header::WWW_AUTHENTICATE;
 use std::path::Path;

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test that includes this file uses a part of it")]
 
+use crate::ports::free_port;
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,7 +53,7 @@ impl Server {
         let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/tools/package");
         let status = Command::new(tool).args([program, program]).status().expect("bash runs");
         assert!(status.success(), "{program} cannot be installed: {status}");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let arguments = vec![format!("--web.listen-address=127.0.0.1:{port}")];
         Server { port, program, arguments, dir: tempfile::tempdir().unwrap(), process: None }
     }

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test that includes this file uses a part of it")]
 
-use std::net::TcpListener;
+use crate::ports::free_port;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub fn memcached(arguments: &[&str]) -> Server {
 pub fn redis(dir: &Path, arguments: &[&str]) -> Server {
     install("redis-server", "redis-server");
     // A node of a cluster listens 10000 ports higher as well.
-    let port = std::iter::repeat_with(free_port).find(|port| *port < 50_000).unwrap();
+    let port = free_port();
     let dir = dir.join(port.to_string());
     std::fs::create_dir_all(&dir).unwrap();
     let own = ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir", &dir.display().to_string()]
@@ -122,10 +122,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn install(program: &str, package: &str) {

@@ -3,9 +3,9 @@
 
 use crate::client::{Client, now_ns};
 use crate::ledger::{Producer, Written, check};
+use crate::ports::free_port;
 use crate::process::Node;
 use serde_json::Value;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ impl Default for Setup<'_> {
 impl Cluster {
     /// One node for each of `targets`, under `dir`, none of them started. Their names are `node-0`, `node-1`, ...
     pub fn new(dir: &Path, targets: &[&str], setup: &Setup) -> Cluster {
-        let ports: Vec<u16> = targets.iter().map(|_| free_udp_port()).collect();
+        let ports: Vec<u16> = targets.iter().map(|_| free_port()).collect();
         let node = |(number, target): (usize, &&str)| {
             let node = Node::new(&dir.join(format!("node-{number}"))).arg(format!("-target={target}"));
             node.env("NODE", format!("node-{number}"))
@@ -155,8 +155,4 @@ memberlist:
         dir = dir.display(),
         seeds = seeds.join(", ")
     )
-}
-
-pub fn free_udp_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

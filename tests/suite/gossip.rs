@@ -117,7 +117,7 @@ async fn neither_another_cluster_nor_a_second_process_of_one_name_is_let_in() {
 
     // Another cluster whose seeds are ours.
     let seeds = cluster.nodes[0].variable("GOSSIP_PORT");
-    let own = crate::cluster::free_udp_port();
+    let own = crate::ports::free_port();
     let ports = format!("  join_members: [\"127.0.0.1:{seeds}\"]\n");
     let other = Setup { label: "other", ..setup };
     let mut foreign = Cluster::new(&dir.path().join("two"), &["all"], &other);

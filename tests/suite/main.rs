@@ -28,6 +28,8 @@ mod isolation;
 mod ledger;
 mod metrics;
 mod outage;
+#[path = "../ports.rs"]
+mod ports;
 mod process;
 mod query_log;
 mod replicas;

@@ -1,7 +1,7 @@
 //! Starts and stops real lokirs processes on free ports of the loopback, each with a data directory of its own.
 
 use crate::client::Client;
-use std::net::TcpListener;
+use crate::ports::free_port;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -215,11 +215,6 @@ impl Drop for Node {
             let _ = child.wait();
         }
     }
-}
-
-/// A port that is free at this moment.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Data that the repository keeps for tests.

@@ -1,7 +1,8 @@
 //! A real S3 server of another make (moto), started by the test that needs it, and a gate before it: a relay that can
 //! shut, or answer in the server's place as a store in trouble does.
 
-use crate::process::{free_port, test_data};
+use crate::ports::free_port;
+use crate::process::test_data;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

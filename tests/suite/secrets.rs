@@ -2,7 +2,8 @@
 //! answer, a metric, a trace or an error.
 
 use crate::client::{encode, now_ns};
-use crate::process::{Node, free_port};
+use crate::ports::free_port;
+use crate::process::Node;
 use crate::traces::{Heard, hex};
 use std::cell::Cell;
 use std::path::Path;

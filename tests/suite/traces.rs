@@ -1,7 +1,8 @@
 //! Traces of two real processes arrive at a collector as one tree, from the caller's span down to the ingester's log.
 
 use crate::client::now_ns;
-use crate::process::{Node, free_port};
+use crate::ports::free_port;
+use crate::process::Node;
 use crate::roles;
 use axum::Router;
 use axum::body::Bytes;

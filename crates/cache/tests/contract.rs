@@ -7,6 +7,8 @@
 mod cache_servers;
 #[path = "../../../tests/certificates.rs"]
 mod certificates;
+#[path = "../../../tests/ports.rs"]
+mod ports;
 
 use bytes::Bytes;
 use cache::{Cache, Parts, Settings};

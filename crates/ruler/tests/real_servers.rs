@@ -3,6 +3,8 @@
 
 #[path = "../../../tests/suite/alert_servers.rs"]
 mod alert_servers;
+#[path = "../../../tests/ports.rs"]
+mod ports;
 
 use alert_servers::Server;
 use model::{Labels, TenantId};
