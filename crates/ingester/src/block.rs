@@ -126,6 +126,10 @@ impl HeldBlock {
     /// The block is compressed: what that saves of its memory is given back.
     fn keep(&self, sealed: SealedBlock) {
         let mut state = self.state.lock();
+        // Two may have compressed it at one moment.
+        if !matches!(state.0, State::Raw(_)) {
+            return;
+        }
         let kept = state.1.as_mut().map(|memory| memory.split(sealed.payload.len() as u64));
         *state = (State::Sealed(sealed), kept);
     }

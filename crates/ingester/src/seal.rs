@@ -90,9 +90,10 @@ impl SealQueue {
         }
     }
 
-    /// To be called every [`crate::share::WAIT`]: compresses what nobody has offered.
+    /// To be called every [`crate::share::WAIT`]: compresses what nobody has offered, or compressed meanwhile for its chunk.
     pub async fn give_up_waiting(&self) {
-        for block in self.work.share.turn() {
+        let given_up = self.work.share.turn();
+        for block in given_up.into_iter().filter(|block| block.sealed_bytes().is_none()) {
             self.send(Job::Seal(block, vec![])).await;
         }
     }
