@@ -1,5 +1,5 @@
-//! Records of the write-ahead log: one pushed batch each. A log is records back to back and nothing else, so a reader
-//! that meets damage finds the next record by itself. It must not know files, and not what a batch means.
+//! Records of the write-ahead log: one pushed batch each. A log is records back to back, and at its end zeros that fill a
+//! page; a reader that meets damage finds the next record by itself. It must not know files, and not what a batch means.
 //!
 //! Record: `magic 4, u32 LE body_bytes, u32 LE head_crc, u32 LE body_crc, body`; body: `str tenant, batch`.
 //! Both checksums are CRC-32C and begin with the log's salt, a secret number that is not in the log: so a line that
@@ -14,6 +14,8 @@ use model::{Batch, Error, Result, TenantId};
 
 /// The largest body: far above what a push request may hold, and far below what would not fit in memory.
 pub const BODY_BYTES_MAX: usize = 256 << 20;
+/// A log is written in whole pages: it may end in less than one of zeros.
+pub const PAGE_BYTES: usize = 4096;
 /// Bytes before the body.
 pub const HEAD_BYTES: usize = 16;
 /// Its last byte is the version of what a batch looks like.
@@ -117,7 +119,8 @@ impl Iterator for Records {
     type Item = Found;
     fn next(&mut self) -> Option<Found> {
         let at = self.at;
-        if at >= self.log.len() {
+        let rest = self.log.get(at..).unwrap_or_default();
+        if rest.len() < PAGE_BYTES && rest.iter().all(|byte| *byte == 0) {
             return None;
         }
         if let Some((tenant, batch, end)) = self.record_at(at) {
@@ -192,6 +195,16 @@ mod tests {
             let mut expected = all.clone();
             expected.remove(hit);
             assert_eq!(records(&broken), (expected, 1), "bit {bit} of byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_not_full_ends_the_log_and_a_longer_gap_is_damage() {
+        let (log, _) = log(50);
+        let all = records(&log).0;
+        for (zeros, damaged) in [(0, 0), (1, 0), (PAGE_BYTES - 1, 0), (PAGE_BYTES, 1)] {
+            let padded = [log.as_slice(), &vec![0; zeros]].concat();
+            assert_eq!(records(&padded), (all.clone(), damaged), "{zeros} zeros");
         }
     }
 

@@ -10,18 +10,20 @@ use support::*;
 
 const A: &str = r#"{app="a"}"#;
 
-/// A log of 50 pushes of one line each, one segment.
+/// A log of 50 pushes of one line each, one segment, without the zeros at its end.
 async fn fifty() -> (World, Vec<u8>, std::path::PathBuf) {
     let world = World::new();
     let node = world.ready().await;
     for i in 0..50 {
         node.push(&[(A, &[(i, &format!("line {i}"))])]).await.unwrap();
     }
+    let written = node.metric("loki_ingester_wal_bytes_written_total") as usize;
     drop(node);
     wait_for_lock(&world).await;
     let segments = world.segments();
     assert_eq!(segments.len(), 1);
-    let bytes = std::fs::read(&segments[0].0).unwrap();
+    let mut bytes = std::fs::read(&segments[0].0).unwrap();
+    assert!(bytes.split_off(written).iter().all(|byte| *byte == 0));
     (world, bytes, segments[0].0.clone())
 }
 
@@ -80,7 +82,13 @@ async fn a_full_volume_is_unavailable_and_nothing_acknowledged_is_lost() {
     let world = World::new();
     let node = world.ready().await;
     node.push(&[(A, &[(0, "kept")])]).await.unwrap();
-    let before = world.segments();
+    let contents = || {
+        let files = world.segments().into_iter().map(|(path, _)| std::fs::read(path).unwrap());
+        files
+            .map(|file| file[..file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)].to_vec())
+            .collect::<Vec<_>>()
+    };
+    let before = contents();
     world.disk.full.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         let error = node.push(&[(A, &[(1, "refused")])]).await.unwrap_err();
@@ -90,7 +98,7 @@ async fn a_full_volume_is_unavailable_and_nothing_acknowledged_is_lost() {
             assert!(error.message.contains(part), "{}", error.message);
         }
     }
-    assert_eq!(world.segments(), before, "what was written in part is cut away");
+    assert_eq!(contents(), before, "what was written in part is cut away");
     assert_eq!(node.held().await, lines(A, &[(0, "kept")]));
     world.disk.full.store(false, Ordering::SeqCst);
     node.push(&[(A, &[(2, "goes on")])]).await.unwrap();
