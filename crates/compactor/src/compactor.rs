@@ -11,6 +11,7 @@ use crate::tables::{self, Table};
 use format::crc::crc32c;
 use model::time::MILLIS_PER_DAY;
 use model::{Result, TenantId};
+use parking_lot::Mutex;
 use runtime::clock::SharedClock;
 use runtime::limits::Overrides;
 use std::collections::{HashMap, HashSet};
@@ -49,11 +50,12 @@ const STAMP_OFFSET_NS: i64 = 1_000_000;
 pub struct Compactor {
     parts: Parts,
     settings: Settings,
+    settled: Mutex<HashSet<String>>,
 }
 
 impl Compactor {
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        Compactor { parts, settings }
+        Compactor { parts, settings, settled: Mutex::default() }
     }
 
     /// Rounds until `stop`, which may fall into one: what it leaves is whole, and the next round goes on from there.
@@ -117,6 +119,8 @@ impl Compactor {
         let is_retention = self.settings.retention_enabled;
         let due = if is_retention { self.parts.deletes.due().await? } else { HashMap::new() };
         let tables = tables::discover(&self.parts.places).await?;
+        let listed: HashSet<&String> = tables.iter().flat_map(|table| table.own.values().flatten()).collect();
+        self.settled.lock().retain(|key| listed.contains(key));
         let mut round = self.start(&due);
         let (mut failure, mut failed_days) = (None, Vec::new());
         for table in &tables {
@@ -137,6 +141,8 @@ impl Compactor {
         let unfinished = round.unfinished;
         if is_retention {
             self.note_processed(&due, &unfinished, &failed_days).await?;
+        }
+        if is_retention || self.settings.merge_chunks_below_bytes > 0 {
             for (tenant, chunk) in self.sweep().run().await? {
                 self.parts.deletes.reopen(&tenant, &chunk).await?;
             }
@@ -151,6 +157,8 @@ impl Compactor {
             metrics: &self.parts.metrics,
             limits: self.settings.retention_enabled.then_some(&*self.parts.limits),
             due,
+            merge_below_bytes: self.settings.merge_chunks_below_bytes,
+            settled: &self.settled,
             now_ns: self.parts.clock.now_ns(),
             stamp_offset_ns: i64::from(crc32c(self.parts.id.as_bytes())) % STAMP_OFFSET_NS,
             retention: HashMap::new(),

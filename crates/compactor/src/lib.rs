@@ -8,12 +8,13 @@
 //! out again.
 //!
 //! A round: `tables` (what there is) → `table` (merge each, newest first) → `retention` and `erase` (what goes) →
-//! `marks` (remembered in the bucket) → `sweep` (deleted when old enough). `requests` are the tenants' delete requests.
+//! `merge` (small chunks, where that is asked for) → `marks` (remembered in the bucket) → `sweep` (deleted when old enough). `requests` are the tenants' delete requests.
 
 mod book;
 mod compactor;
 mod erase;
 mod marks;
+mod merge;
 mod metrics;
 mod requests;
 mod retention;
@@ -26,6 +27,7 @@ mod tables;
 
 pub use compactor::{Compactor, Parts, Turn};
 pub use marks::marked;
+pub use merge::MERGE_BELOW_BYTES_MAX;
 pub use metrics::Metrics;
 pub use requests::DeleteRequests;
 pub use settings::Settings;

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub(crate) chunks_deleted: Counter,
     pub(crate) chunks_kept: Counter,
     pub(crate) chunks_rewritten: Counter,
+    pub(crate) chunks_merged: Counter,
+    pub(crate) merge_failures: Counter,
     pub(crate) lines_deleted: Family<UserLabel, Counter>,
     pub(crate) requests_received: Family<UserLabel, Counter>,
     pub(crate) requests_processed: Family<UserLabel, Counter>,
@@ -70,6 +72,16 @@ impl Metrics {
         add("chunks_deleted", "Chunks deleted after the delay", &m.chunks_deleted);
         add("chunks_kept", "Marked chunks not deleted as some table may list them, once a round", &m.chunks_kept);
         add("chunks_rewritten", "Chunks written anew without deleted lines", &m.chunks_rewritten);
+        registry.register(
+            "lokirs_compactor_chunks_merged",
+            "Small chunks that became part of larger ones",
+            m.chunks_merged.clone(),
+        );
+        registry.register(
+            "lokirs_compactor_merge_failures",
+            "Groups of small chunks that stay because one cannot be read",
+            m.merge_failures.clone(),
+        );
         registry.register("loki_compactor_deleted_lines", "Lines deleted out of chunks", m.lines_deleted.clone());
         registry.register(
             "loki_compactor_delete_requests_received",

@@ -12,6 +12,8 @@ pub struct Settings {
     pub retention_delete_delay: Duration,
     /// How long a delete request can be taken back; lines are removed only after that.
     pub delete_request_cancel_period: Duration,
+    /// Chunks with fewer bytes of lines are merged; 0: none is.
+    pub merge_chunks_below_bytes: u64,
 }
 
 impl Default for Settings {
@@ -21,6 +23,7 @@ impl Default for Settings {
             retention_enabled: false,
             retention_delete_delay: Duration::from_secs(2 * 3600),
             delete_request_cancel_period: Duration::from_secs(24 * 3600),
+            merge_chunks_below_bytes: 0,
         }
     }
 }

@@ -1,22 +1,28 @@
 //! One table compacted: its files of several tenants and its files of single tenants become one file per tenant,
-//! without what has outlived its retention or is to be deleted. For each tenant: the new file is stored and verified →
+//! without what has outlived its retention or is to be deleted, and with small chunks merged. For each tenant: the new file is stored and verified →
 //! chunks that it lists no more are marked → the old files go. A crash in between leaves files that list the same twice.
 
 use crate::erase::{Due, Eraser};
 use crate::marks;
+use crate::merge::Merger;
 use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::rows;
 use crate::tables::{self, Table};
 use format::ChunkRef;
 use format::tsdb::SeriesChunks;
+use model::time::NANOS_PER_MILLI;
 use model::{Result, TenantId};
+use parking_lot::Mutex;
 use runtime::limits::Overrides;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use storage::chunks::ChunkStore;
 use storage::index::file::{self, File, off_thread};
 use storage::objects::Objects;
+
+/// How long a day is over when its small chunks are merged: ingesters close chunks after two hours.
+const MERGE_AFTER_MS: i64 = 3 * 3_600_000;
 
 /// What one pass over all tables does to each.
 pub struct Round<'a> {
@@ -28,6 +34,10 @@ pub struct Round<'a> {
     pub limits: Option<&'a Overrides>,
     /// Delete requests to carry out.
     pub due: &'a HashMap<TenantId, Vec<Due>>,
+    /// Chunks with fewer bytes of lines are merged; 0: none is.
+    pub merge_below_bytes: u64,
+    /// Index files in which nothing was left to be merged.
+    pub settled: &'a Mutex<HashSet<String>>,
     pub now_ns: i64,
     /// Added to the numbers of file names: another for each compactor.
     pub stamp_offset_ns: i64,
@@ -84,7 +94,13 @@ impl Round<'_> {
         let mut rows = read_rows(table, tenant, shared, sources).await?;
         let mut gone = retention.map_or(vec![], |rules| rules.take_expired(&mut rows, self.now_ns));
         gone.extend(self.erase(table, tenant, &mut rows).await?);
+        if self.merges(table) {
+            let merger =
+                Merger { tenant, below_bytes: self.merge_below_bytes, chunks: self.chunks, metrics: self.metrics };
+            gone.extend(merger.merge(table, &mut rows).await?);
+        }
         if !is_merge && gone.is_empty() {
+            self.settled.lock().extend(sources.iter().cloned());
             return Ok(());
         }
         if rows.iter().any(|series| !series.chunks.is_empty()) {
@@ -108,7 +124,14 @@ impl Round<'_> {
         let (day_start_ms, _) = table.bounds_ms();
         let expires = retention.is_some_and(|rules| rules.may_expire(day_start_ms, self.now_ns));
         let bounds = sources.first().and_then(|key| tables::bounds_of_name(key)).unwrap_or((i64::MIN, i64::MAX));
-        expires || self.due.get(tenant).is_some_and(|due| due.iter().any(|due| due.overlaps(bounds)))
+        let merges = || self.merges(table) && sources.iter().any(|key| !self.settled.lock().contains(key));
+        expires || self.due.get(tenant).is_some_and(|due| due.iter().any(|due| due.overlaps(bounds))) || merges()
+    }
+
+    /// Whether small chunks of the table are merged: its day is over, and what ingesters held of it is stored.
+    fn merges(&self, table: &Table) -> bool {
+        let (_, end_ms) = table.bounds_ms();
+        self.merge_below_bytes > 0 && self.now_ns.div_euclid(NANOS_PER_MILLI).saturating_sub(end_ms) > MERGE_AFTER_MS
     }
 
     async fn erase(&mut self, table: &Table, tenant: &TenantId, rows: &mut [SeriesChunks]) -> Result<Vec<ChunkRef>> {

@@ -142,10 +142,10 @@ impl Frames for OpenPart {
     }
 
     fn load(&self, frame: usize, memory: Vec<u8>) -> Result<RawBlock> {
-        self.chunk.block_into(frame, memory).map_err(|e| {
-            let (tenant, chunk) = &self.fetcher.wanted[self.index];
-            e.context(format!("partial answer: chunk {}", self.fetcher.store.key(tenant, chunk)))
-        })
+        let store = &self.fetcher.store;
+        let (tenant, chunk) = &self.fetcher.wanted[self.index];
+        let loaded = store.block(tenant, chunk, &self.chunk, frame, memory);
+        loaded.map_err(|e| e.context(format!("partial answer: chunk {}", store.key(tenant, chunk))))
     }
 }
 

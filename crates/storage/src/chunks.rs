@@ -2,13 +2,14 @@
 //! It must not know the index.
 
 use crate::chunk_caches::ChunkCaches;
+use crate::decompressed::{Decompressed, DecompressedMetrics};
 use crate::objects::Objects;
 use bytes::Bytes;
 use format::ChunkRef;
 use format::chunk::{Chunk, OBJECT_BYTES_MAX};
 use format::crc::crc32c;
 use format::schema::{Period, Schema};
-use model::{Error, Kind, Result, TenantId};
+use model::{Error, Kind, RawBlock, Result, TenantId};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -29,13 +30,15 @@ const CHUNK_BYTES_USUAL: u64 = 512 << 10;
 pub struct ChunkStoreSettings {
     /// Memory for opened chunks, whose blocks stay compressed.
     pub cache_bytes: u64,
+    /// Memory for blocks that are read again and again, decompressed; 0: none is kept.
+    pub decompressed_bytes: u64,
     /// Fetches under way at a time, as Loki's `max_parallel_get_chunk`.
     pub parallel_fetches_max: usize,
 }
 
 impl Default for ChunkStoreSettings {
     fn default() -> Self {
-        ChunkStoreSettings { cache_bytes: CACHE_BYTES_DEFAULT, parallel_fetches_max: 150 }
+        ChunkStoreSettings { cache_bytes: CACHE_BYTES_DEFAULT, decompressed_bytes: 0, parallel_fetches_max: 150 }
     }
 }
 
@@ -51,12 +54,14 @@ pub struct ChunkMetrics {
     deduped: Counter,
     deduped_bytes: Counter,
     cached_bytes: Gauge,
+    decompressed: DecompressedMetrics,
 }
 
 impl ChunkMetrics {
     /// `cached_bytes` is what the chunks in memory take.
     pub fn register(registry: &mut Registry, cached_bytes: Gauge) -> Self {
-        let metrics = ChunkMetrics { cached_bytes, ..ChunkMetrics::default() };
+        let decompressed = DecompressedMetrics::register(registry);
+        let metrics = ChunkMetrics { cached_bytes, decompressed, ..ChunkMetrics::default() };
         registry.register("loki_chunk_store_cache_hits", "Chunks answered from memory", metrics.cache_hits.clone());
         registry.register("loki_chunk_store_fetched_chunks", "Chunks fetched and verified", metrics.fetched.clone());
         registry.register(
@@ -104,6 +109,7 @@ struct Shared {
     /// By the name in a period's `object_store`.
     stores: HashMap<String, Objects>,
     cache: Cache<String, Arc<Chunk>, Weight>,
+    decompressed: Decompressed,
     fetches: Semaphore,
     metrics: ChunkMetrics,
 }
@@ -139,7 +145,8 @@ impl ChunkStore {
             .map_err(|e| Error::internal(format!("chunk cache: {e}")))?;
         let cache = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
         let fetches = Semaphore::new(settings.parallel_fetches_max.clamp(1, Semaphore::MAX_PERMITS));
-        let shared = Arc::new(Shared { schema, stores, cache, fetches, metrics });
+        let decompressed = Decompressed::new(settings.decompressed_bytes, metrics.decompressed.clone());
+        let shared = Arc::new(Shared { schema, stores, cache, decompressed, fetches, metrics });
         Ok(ChunkStore { shared, caches: None, replicated: false })
     }
 
@@ -228,6 +235,18 @@ impl ChunkStore {
         let found = self.shared.cache.get(&chunk.key(tenant, period.schema))?;
         self.shared.metrics.cache_hits.inc();
         Some(found)
+    }
+
+    /// Block `block` of `opened`, the chunk that `chunk` refers to; decompressed into `memory` if it is not kept decompressed.
+    pub fn block(
+        &self,
+        tenant: &TenantId,
+        chunk: &ChunkRef,
+        opened: &Chunk,
+        block: usize,
+        memory: Vec<u8>,
+    ) -> Result<RawBlock> {
+        self.shared.decompressed.load(tenant, chunk, opened, block, memory)
     }
 
     /// Removes the chunk; one that is not there counts as removed.

@@ -2,6 +2,7 @@
 
 pub mod chunk_caches;
 pub mod chunks;
+pub mod decompressed;
 pub mod index;
 pub mod maintenance;
 pub mod objects;

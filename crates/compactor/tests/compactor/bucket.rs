@@ -105,12 +105,30 @@ impl Bench {
         id: &str,
         turn: Turn,
     ) -> Self {
+        let settings = Settings { retention_enabled, ..Settings::default() };
+        Self::built(schema, stores, limits, settings, id, turn)
+    }
+
+    /// Nothing expires, but small chunks are merged.
+    pub fn merging(objects: Objects, merge_chunks_below_bytes: u64) -> Self {
+        let settings = Settings { merge_chunks_below_bytes, ..Settings::default() };
+        let stores = HashMap::from([("s".to_string(), objects)]);
+        Self::built(one_period(), stores, Limits::default(), settings, "", Arc::new(|| true))
+    }
+
+    fn built(
+        schema: Arc<Schema>,
+        stores: HashMap<String, Objects>,
+        limits: Limits,
+        settings: Settings,
+        id: &str,
+        turn: Turn,
+    ) -> Self {
         let (clock, limits, mut registry) =
             (ManualClock::at(NOW_NS), Arc::new(Overrides::new(limits)), Registry::default());
         let metrics = Metrics::register(&mut registry);
         let last = schema.periods().last().unwrap();
         let state = stores[&last.object_store].clone();
-        let settings = Settings { retention_enabled, ..Settings::default() };
         let deletes = Arc::new(DeleteRequests::new(
             state.clone(),
             limits.clone(),

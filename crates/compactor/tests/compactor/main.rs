@@ -3,5 +3,6 @@
 mod bucket;
 mod compaction;
 mod deletes;
+mod merge;
 mod retention;
 mod turns;

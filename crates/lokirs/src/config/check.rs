@@ -3,6 +3,7 @@
 use super::storage::Period;
 use super::{Backend, Settings};
 use cluster::gossip::envelope::CLUSTER_BYTES_MAX;
+use compactor::MERGE_BELOW_BYTES_MAX;
 use runtime::settings::units::parse_moment_ns;
 use std::time::Duration;
 
@@ -72,6 +73,10 @@ fn period_from(period: &Period) -> Result<i64, String> {
 }
 
 fn retention(settings: &Settings, faults: &mut Vec<String>) {
+    if settings.compactor.merge_chunks_below > MERGE_BELOW_BYTES_MAX {
+        let (below, max) = (settings.compactor.merge_chunks_below, MERGE_BELOW_BYTES_MAX);
+        faults.push(format!("compactor.merge_chunks_below is {below} bytes, at most {max} are possible"));
+    }
     if settings.compactor.retention_enabled && settings.compactor.delete_request_store.is_empty() {
         faults.push("compactor.delete-request-store should be configured when retention is enabled".into());
     }

@@ -14,6 +14,10 @@ admin_listen_address server.admin-listen-address
 admin_listen_port server.admin-listen-port
 admin_routes_on_data_port? server.admin-routes-on-data-port
 auth_file server.auth-file
+[compactor]
+merge_chunks_below compactor.merge-chunks-below
+[chunk_store_config]
+decompressed_cache_size_mb store.decompressed-cache-size-mb
 ";
 
 pub struct Keys {

@@ -191,6 +191,9 @@ settings! {
         pub max_compaction_parallelism: usize = 1,
         pub upload_parallelism: usize = 10,
         pub skip_latest_n_tables: usize = 0,
+        /// Chunks with fewer bytes of lines are merged with those beside them in their stream, on days that are over for
+        /// three hours; at most 64 MiB. 0: none is.
+        pub merge_chunks_below: u64 = 0,
     }
 
     /// `ruler`.

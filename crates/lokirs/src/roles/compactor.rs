@@ -15,6 +15,7 @@ pub fn compactor(base: &Base, stores: &Stores, state: Objects, deletes: Arc<Dele
         retention_enabled: own.retention_enabled,
         retention_delete_delay: own.retention_delete_delay,
         delete_request_cancel_period: own.delete_request_cancel_period,
+        merge_chunks_below_bytes: own.merge_chunks_below,
     };
     let (members, id) = (base.members.clone(), base.id.clone());
     let turn = move || owner::compactor(&*members).is_some_and(|member| member.id == id);

@@ -24,6 +24,9 @@ use storage::objects::{
 /// has shipped its index, so that no reader misses what it held.
 pub const RESYNC_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Of the memory that the process plans with, blocks that are kept decompressed take one in so many parts at most.
+const DECOMPRESSED_PARTS_OF_MEMORY: u64 = 8;
+
 /// Where everything is stored.
 pub struct Stores {
     pub schema: Arc<Schema>,
@@ -43,8 +46,11 @@ impl Stores {
         let object_metrics = base.metrics.with_registry(ObjectMetrics::register);
         let (schema, objects) = opened(settings, Some(&object_metrics))?;
         let cache = &settings.chunk_store_config.chunk_cache_config.embedded_cache;
+        let decompressed_max = base.memory.limit_bytes() / DECOMPRESSED_PARTS_OF_MEMORY;
+        let decompressed = settings.chunk_store_config.decompressed_cache_size_mb.saturating_mul(1 << 20);
         let mut chunk_settings = ChunkStoreSettings {
             parallel_fetches_max: settings.storage_config.max_parallel_get_chunk,
+            decompressed_bytes: decompressed.min(decompressed_max),
             ..ChunkStoreSettings::default()
         };
         if cache.enabled {
