@@ -63,18 +63,22 @@ fn main() {
         pushed.lines,
         server.stored_bytes() as f64 / 1e6
     );
-    server.restart();
-    println!("{:14} {:>9} {:>9} {:>12}", "query", "CPU s", "wall s", "answer bytes");
-    for (name, query, answer) in QUERIES {
-        if !names.is_empty() && !names.iter().any(|n| n == name) {
-            continue;
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
+    for (what, flags) in [
+        ("every block is decompressed", &["-store.decompressed-cache-size-mb=0"][..]),
+        ("blocks that are read again stay decompressed", &[]),
+    ] {
+        server.restart(flags);
+        println!("{what}\n{:14} {:>9} {:>9} {:>12}", "query", "CPU s", "wall s", "answer bytes");
+        for (name, query, answer) in QUERIES.into_iter().filter(|(name, ..)| wanted(name)) {
+            let path = path(&query.replace("ALL", ALL), answer, &load);
+            let runs = (0..setting("LOKIRS_QUERY_RUNS", 5).max(1)).map(|_| run(&server, &path));
+            let best = runs.min_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds)).expect("at least one run");
+            println!("{name:14} {:9.2} {:9.3} {:12}", best.cpu_seconds, best.wall_seconds, best.answer_bytes);
         }
-        let path = path(&query.replace("ALL", ALL), answer, &load);
-        let runs = (0..setting("LOKIRS_QUERY_RUNS", 5).max(1)).map(|_| run(&server, &path));
-        let best = runs.min_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds)).expect("at least one run");
-        println!("{name:14} {:9.2} {:9.3} {:12}", best.cpu_seconds, best.wall_seconds, best.answer_bytes);
+        println!("memory         peak {} MiB resident", server.usage().peak_bytes >> 20);
+        server.stop();
     }
-    println!("memory         peak {} MiB resident", server.usage().peak_bytes >> 20);
 }
 
 struct Run {

@@ -59,13 +59,13 @@ impl Server {
         let dir = directory();
         std::fs::write(dir.path().join("lokirs.yaml"), config).expect("a configuration file");
         let http_port = free_port();
-        let child = spawn(dir.path(), http_port, grpc_port);
+        let child = spawn(dir.path(), http_port, grpc_port, &[]);
         Server { http_port, grpc_port, dir, child }
     }
 
-    /// Starts the process again on the data of one that was stopped.
-    pub fn restart(&mut self) {
-        self.child = spawn(self.dir.path(), self.http_port, self.grpc_port);
+    /// Starts the process again on the data of one that was stopped, with these flags more.
+    pub fn restart(&mut self, flags: &[&str]) {
+        self.child = spawn(self.dir.path(), self.http_port, self.grpc_port, flags);
         self.wait_ready();
     }
 
@@ -128,13 +128,14 @@ pub fn directory() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
 }
 
-fn spawn(dir: &Path, http_port: u16, grpc_port: u16) -> Child {
+fn spawn(dir: &Path, http_port: u16, grpc_port: u16, flags: &[&str]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("lokirs.log")).expect("a log file");
     let child = Command::new(env!("CARGO_BIN_EXE_lokirs"))
         .arg("-config.file=lokirs.yaml")
         .arg(format!("-server.http-listen-port={http_port}"))
         .arg(format!("-server.grpc-listen-port={grpc_port}"))
         .args(["-server.http-listen-address=127.0.0.1", "-server.grpc-listen-address=127.0.0.1"])
+        .args(flags)
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

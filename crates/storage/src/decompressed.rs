@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What most blocks have: `chunk_block_size`, or a quarter of it.
 const BLOCK_BYTES_USUAL: u64 = 64 << 10;
 /// Of blocks that were read once so many are remembered, for each that may be kept.
-const SEEN_FOR_EACH_KEPT: u64 = 2;
+const SEEN_FOR_EACH_KEPT: u64 = 4;
+/// Two blocks that were given one set seldom drive each other out.
+const SET_HASHES: usize = 4;
 /// For tables, in blocks.
 const BLOCKS_KEPT_MIN: u64 = 64;
 /// The first table has room for a part of what may be kept: most processes never fill it.
@@ -114,23 +116,29 @@ impl Decompressed {
     }
 }
 
-/// Hashes of blocks that were read lately, each in the one place that it can have: later ones take it over.
+/// Hashes of blocks that were read lately, in sets of a few: the newest pushes the oldest out of its set.
 struct Seen {
-    places: Box<[AtomicU64]>,
+    sets: Box<[[AtomicU64; SET_HASHES]]>,
     hasher: RandomState,
 }
 
 impl Seen {
-    fn new(places: u64) -> Self {
-        let places = places.next_power_of_two();
-        Seen { places: (0..places).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::default() }
+    fn new(hashes: u64) -> Self {
+        let sets = hashes.div_ceil(SET_HASHES as u64).next_power_of_two();
+        Seen { sets: (0..sets).map(|_| Default::default()).collect(), hasher: RandomState::default() }
     }
 
     /// Whether the block was read before; it is remembered now.
     fn again(&self, key: &Key) -> bool {
         let hash = self.hasher.hash_one(key);
-        let place = &self.places[hash as usize & (self.places.len() - 1)];
-        place.swap(hash, Ordering::Relaxed) == hash
+        let mut moved = hash;
+        for place in &self.sets[hash as usize & (self.sets.len() - 1)] {
+            moved = place.swap(moved, Ordering::Relaxed);
+            if moved == hash || moved == 0 {
+                break;
+            }
+        }
+        moved == hash
     }
 }
 
@@ -190,6 +198,19 @@ mod tests {
         let other = tenant("t2");
         kept.load(&other, &reference, &chunk, 3, Vec::new()).unwrap();
         assert_eq!(counts(&metrics), (2, 1), "another tenant's block is another block");
+    }
+
+    #[test]
+    fn of_as_many_blocks_as_fit_nearly_all_are_remembered() {
+        let (blocks, (reference, _)) = (1000, chunk(Codec::Zstd));
+        let seen = Seen::new(blocks * SEEN_FOR_EACH_KEPT);
+        let key = |block| Key { tenant: tenant("t1"), chunk: reference, block };
+        assert_eq!((0..blocks as usize).filter(|block| seen.again(&key(*block))).count(), 0);
+        let again = (0..blocks as usize).filter(|block| seen.again(&key(*block))).count();
+        assert!(again > 950, "{again}");
+        // A pass over much more leaves nothing of itself.
+        let many = || (10_000..110_000).filter(|block| seen.again(&key(*block))).count();
+        assert!(many() + many() < 100);
     }
 
     #[test]
