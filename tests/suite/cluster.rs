@@ -3,6 +3,7 @@
 
 use crate::client::{Client, now_ns};
 use crate::ledger::{Producer, Written, check};
+use crate::network::Host;
 use crate::ports::free_port;
 use crate::process::Node;
 use serde_json::Value;
@@ -36,19 +37,31 @@ impl Default for Setup<'_> {
 impl Cluster {
     /// One node for each of `targets`, under `dir`, none of them started. Their names are `node-0`, `node-1`, ...
     pub fn new(dir: &Path, targets: &[&str], setup: &Setup) -> Cluster {
+        Cluster::on(dir, targets, setup, &vec![Host::loopback(); targets.len()])
+    }
+
+    fn on(dir: &Path, targets: &[&str], setup: &Setup, hosts: &[Host]) -> Cluster {
         let ports: Vec<u16> = targets.iter().map(|_| free_port()).collect();
+        let seeds: Vec<String> =
+            hosts.iter().zip(&ports).map(|(host, port)| format!("\"{}:{port}\"", host.address)).collect();
         let node = |(number, target): (usize, &&str)| {
             let node = Node::new(&dir.join(format!("node-{number}"))).arg(format!("-target={target}"));
-            node.env("NODE", format!("node-{number}"))
+            node.on(&hosts[number])
+                .env("NODE", format!("node-{number}"))
                 .env("GOSSIP_PORT", ports[number].to_string())
-                .config(&config(dir, &ports, setup))
+                .config(&config(dir, &seeds.join(", "), setup))
         };
         Cluster { nodes: targets.iter().enumerate().map(node).collect() }
     }
 
     /// Starts every node and waits until each is ready and sees all.
     pub async fn start(dir: &Path, targets: &[&str], setup: &Setup<'_>) -> Cluster {
-        let mut cluster = Cluster::new(dir, targets, setup);
+        Cluster::start_on(dir, targets, setup, &vec![Host::loopback(); targets.len()]).await
+    }
+
+    /// The same on a host for each.
+    pub async fn start_on(dir: &Path, targets: &[&str], setup: &Setup<'_>, hosts: &[Host]) -> Cluster {
+        let mut cluster = Cluster::on(dir, targets, setup, hosts);
         cluster.nodes.iter_mut().for_each(Node::spawn);
         for node in &mut cluster.nodes {
             node.wait_ready().await;
@@ -128,8 +141,7 @@ pub async fn members(client: &Client) -> Vec<Value> {
     body["members"].as_array().cloned().unwrap_or_default()
 }
 
-fn config(dir: &Path, gossip_ports: &[u16], setup: &Setup) -> String {
-    let seeds: Vec<String> = gossip_ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+fn config(dir: &Path, seeds: &str, setup: &Setup) -> String {
     let Setup { label, replication_factor, yaml } = setup;
     format!(
         r#"
@@ -137,7 +149,7 @@ auth_enabled: false
 common:
   path_prefix: ${{DIR}}/data
   replication_factor: {replication_factor}
-  instance_addr: 127.0.0.1
+  instance_addr: ${{ADDRESS}}
   storage:
     filesystem:
       chunks_directory: {dir}/bucket
@@ -147,12 +159,11 @@ common:
 memberlist:
   node_name: ${{NODE}}
   cluster_label: {label}
-  bind_addr: [127.0.0.1]
+  bind_addr: ["${{ADDRESS}}"]
   bind_port: ${{GOSSIP_PORT}}
   join_members: [{seeds}]
 {yaml}
 "#,
         dir = dir.display(),
-        seeds = seeds.join(", ")
     )
 }

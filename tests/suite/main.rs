@@ -27,7 +27,9 @@ mod hostile_queries;
 mod isolation;
 mod ledger;
 mod metrics;
+mod network;
 mod outage;
+mod partitions;
 #[path = "../ports.rs"]
 mod ports;
 mod process;

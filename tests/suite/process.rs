@@ -1,6 +1,7 @@
 //! Starts and stops real lokirs processes on free ports of the loopback, each with a data directory of its own.
 
 use crate::client::Client;
+use crate::network::Host;
 use crate::ports::free_port;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,6 +15,7 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// How to start a process; starting it twice restarts it on the same ports and data.
 pub struct Node {
     pub dir: PathBuf,
+    host: Host,
     pub http_port: u16,
     pub grpc_port: u16,
     args: Vec<String>,
@@ -26,12 +28,19 @@ impl Node {
     pub fn new(dir: &Path) -> Node {
         Node {
             dir: dir.to_path_buf(),
+            host: Host::loopback(),
             http_port: free_port(),
             grpc_port: free_port(),
             args: vec![],
             env: vec![],
             child: None,
         }
+    }
+
+    /// Where the process is to run, instead of on the loopback.
+    pub fn on(mut self, host: &Host) -> Node {
+        self.host = host.clone();
+        self
     }
 
     /// Adds command line arguments.
@@ -71,7 +80,7 @@ impl Node {
     }
 
     pub fn client(&self) -> Client {
-        Client::new(&format!("http://127.0.0.1:{}", self.http_port))
+        Client::new(&format!("http://{}:{}", self.host.address, self.http_port))
     }
 
     /// Starts the process without waiting for it.
@@ -79,15 +88,16 @@ impl Node {
         assert!(self.child.is_none(), "the node runs already");
         std::fs::create_dir_all(&self.dir).unwrap();
         let log = std::fs::File::options().create(true).append(true).open(self.dir.join("lokirs.log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lokirs"));
+        let mut command = self.host.command(env!("CARGO_BIN_EXE_lokirs"));
         command
             .arg(format!("-server.http-listen-port={}", self.http_port))
             .arg(format!("-server.grpc-listen-port={}", self.grpc_port))
-            .arg("-server.http-listen-address=127.0.0.1")
-            .arg("-server.grpc-listen-address=127.0.0.1")
+            .arg(format!("-server.http-listen-address={}", self.host.address))
+            .arg(format!("-server.grpc-listen-address={}", self.host.address))
             .args(&self.args)
             .current_dir(&self.dir)
             .env("DIR", &self.dir)
+            .env("ADDRESS", &self.host.address)
             .env("HTTP_PORT", self.http_port.to_string())
             .env("GRPC_PORT", self.grpc_port.to_string())
             .envs(self.env.iter().map(|(n, v)| (n.as_str(), v.as_str())))

@@ -53,6 +53,10 @@ pub trait Frames: Send + Sync {
     /// Oldest and newest entry of each frame, as stated by the writer. Loki states a leading empty line's time too late:
     /// then some entries are older than stated, but no older than the frame before.
     fn bounds_ns(&self) -> Vec<(i64, i64)>;
+    /// How many entries a frame has, if that is known without looking at them: where nothing else counts, they are not.
+    fn entries(&self, _frame: usize) -> Option<u64> {
+        None
+    }
     /// Decompresses a frame into `memory`, which may have any capacity and is given back inside the answer. `Corrupt`: the
     /// engine goes on without the frame and says so in a warning.
     fn load(&self, frame: usize, memory: Vec<u8>) -> Result<RawBlock>;

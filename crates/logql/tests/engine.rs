@@ -101,6 +101,40 @@ fn entries_alike_in_two_frames_of_a_block_are_two_and_in_two_blocks_one() {
 }
 
 #[test]
+fn frames_of_which_only_the_number_of_entries_counts_are_not_loaded() {
+    let mut source = MemorySource::default();
+    let level: &[(&str, &str)] = &[("level", "info")];
+    source.framed_block(
+        r#"{a="1"}"#,
+        &[
+            &[at(1, "x"), at(2, "y")],
+            &[at(2, "y"), (20 * S, "z", level)],
+            &[at(50, "v"), at(61, "w")],
+            &[at(62, "late")],
+        ],
+    );
+    // The third frame reaches into the next window.
+    for (query, expected, loads) in [
+        (r#"sum(count_over_time({a="1"}[1m]))"#, "{}=5", 1),
+        (r#"sum by (a) (count_over_time({a="1"}[1m]))"#, r#"{a="1"}=5"#, 1),
+        (r#"sum(rate({a="1"}[50s]))"#, "{}=0.1", 2),
+        (r#"absent_over_time({a="1"}[1m])"#, "", 1),
+        (r#"count_over_time({a="1"}[1m])"#, r#"{a="1"}=4 {a="1", level="info"}=1"#, 3),
+        (r#"sum by (level) (count_over_time({a="1"}[1m]))"#, r#"{level="info"}=1 {}=4"#, 3),
+        (r#"sum(bytes_over_time({a="1"}[1m]))"#, "{}=5", 3),
+        (r#"sum(count_over_time({a="1"} |= "y" [1m]))"#, "{}=2", 3),
+    ] {
+        let before = source.loads();
+        let outcome = ask(&source, query, &instant(60), &EngineLimits::default()).unwrap();
+        assert_eq!(text(&outcome), expected, "{query}");
+        assert_eq!(source.loads() - before, loads, "{query}");
+    }
+    // Another block at the same time may hold the same entries.
+    source.block(r#"{a="1"}"#, [at(2, "y"), at(3, "n")]);
+    check(&source, r#"sum(count_over_time({a="1"}[1m]))"#, &instant(60), "{}=6");
+}
+
+#[test]
 fn entries_that_differ_in_metadata_are_two() {
     let mut source = MemorySource::default();
     source

@@ -2,11 +2,15 @@
 //! only. It must not know any role.
 
 #[cfg(feature = "profile")]
+mod heap;
+#[cfg(feature = "profile")]
 mod profile;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+#[cfg(not(feature = "profile"))]
+use axum::http::StatusCode;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use runtime::memory::Budget;
@@ -26,14 +30,12 @@ pub struct Debug {
 
 impl Debug {
     pub fn operators(self) -> Router {
-        let routes = Router::new()
-            .route("/debug/tasks", get(tasks))
-            .route("/debug/memory", get(memory))
-            .route("/debug/pprof/heap", get(heap));
+        let routes = Router::new().route("/debug/tasks", get(tasks)).route("/debug/memory", get(memory));
         #[cfg(feature = "profile")]
-        let routes = routes.route("/debug/pprof/profile", get(profile::cpu));
+        let routes =
+            routes.route("/debug/pprof/profile", get(profile::cpu)).route("/debug/pprof/heap", get(heap::in_use));
         #[cfg(not(feature = "profile"))]
-        let routes = routes.route("/debug/pprof/profile", get(no_profile));
+        let routes = routes.route("/debug/pprof/profile", get(no_profile)).route("/debug/pprof/heap", get(no_heap));
         routes.with_state(self)
     }
 }
@@ -65,16 +67,20 @@ async fn memory(State(debug): State<Debug>) -> Response {
     (TEXT, text).into_response()
 }
 
-/// Not available: says so.
-async fn heap() -> Response {
-    let text =
-        "the allocator (mimalloc) keeps no profile of the heap; /debug/memory tells what is reserved and resident\n";
-    (StatusCode::NOT_IMPLEMENTED, TEXT, text).into_response()
-}
-
 #[cfg(not(feature = "profile"))]
 /// A CPU profile in pprof's format, in a build with the feature `profile`.
 async fn no_profile() -> Response {
-    let text = "this binary was built without CPU profiles: RUSTFLAGS=\"-C force-frame-pointers=yes\" cargo build --release -p lokirs --features profile\n";
+    without_profiles()
+}
+
+#[cfg(not(feature = "profile"))]
+/// What is in use of the heap, by who allocated it, in pprof's format, in a build with the feature `profile`.
+async fn no_heap() -> Response {
+    without_profiles()
+}
+
+#[cfg(not(feature = "profile"))]
+fn without_profiles() -> Response {
+    let text = "this binary was built without profiles: RUSTFLAGS=\"-C force-frame-pointers=yes\" cargo build --release -p lokirs --features profile\n";
     (StatusCode::NOT_IMPLEMENTED, TEXT, text).into_response()
 }

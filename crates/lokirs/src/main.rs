@@ -13,8 +13,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(not(feature = "profile"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The allocator that keeps a profile of the heap.
+#[cfg(feature = "profile")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// What jemalloc reads when it starts: of half a megabyte that is allocated, one stack is kept.
+#[cfg(feature = "profile")]
+#[allow(unsafe_code, reason = "the name by which jemalloc finds its settings, and no other symbol's")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static JEMALLOC_SETTINGS: &[u8] = b"prof:true,prof_active:true,lg_prof_sample:19\0";
 
 /// What Go's flag package exits with.
 const WRONG_FLAGS: u8 = 2;

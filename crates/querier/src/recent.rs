@@ -40,6 +40,10 @@ impl Frames for OpenPart {
         vec![(self.0.min_ts_ns, self.0.max_ts_ns)]
     }
 
+    fn entries(&self, _: usize) -> Option<u64> {
+        Some(self.0.entries)
+    }
+
     fn load(&self, _: usize, memory: Vec<u8>) -> Result<RawBlock> {
         raw(&self.0, memory)
     }

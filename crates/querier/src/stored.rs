@@ -141,6 +141,10 @@ impl Frames for OpenPart {
         self.chunk.blocks().iter().map(|block| (block.min_ts_ns, block.max_ts_ns)).collect()
     }
 
+    fn entries(&self, frame: usize) -> Option<u64> {
+        self.chunk.blocks().get(frame).map(|block| block.entries)
+    }
+
     fn load(&self, frame: usize, memory: Vec<u8>) -> Result<RawBlock> {
         let store = &self.fetcher.store;
         let (tenant, chunk) = &self.fetcher.wanted[self.index];

@@ -60,7 +60,8 @@ const STAGE_BYTES: usize = 2 << 20;
 
 /// A file that is written in whole pages, past the kernel's cache where the file system can do that: what is synced at
 /// once and read only after a crash gains nothing from a cache, and the way through it costs ten times the CPU. A page
-/// that is not full yet ends in zeros, and is written again with what follows.
+/// that is not full yet ends in zeros, and is written again with what follows: the bytes that it had stay the same, so that a
+/// write that is torn harms nothing that was synced.
 struct PagedFile {
     file: File,
     path: PathBuf,

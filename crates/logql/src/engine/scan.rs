@@ -299,24 +299,41 @@ pub(crate) struct Reading<'a> {
     pub limits: &'a EngineLimits,
 }
 
-/// Visits the entries of a run that lie in the range and may match, oldest first.
+/// Who takes the entries of a run.
+pub(crate) trait Visitor {
+    /// Takes so many entries, all of them within `bounds_ns`, without seeing them; false: they have to be visited.
+    fn whole(&mut self, tally: &mut Tally, bounds_ns: (i64, i64), entries: u64) -> Result<bool>;
+    fn entry(&mut self, tally: &mut Tally, entry: EntryRef<'_>) -> Result<()>;
+}
+
+/// Gives `visitor` the entries of a run that lie in the range and may match, oldest first.
 pub(crate) fn walk_run(
     run: &[Arc<dyn Block>],
     labels: &Labels,
     reading: &Reading<'_>,
     tally: &mut Tally,
-    visit: &mut impl FnMut(&mut Tally, EntryRef<'_>) -> Result<()>,
+    visitor: &mut impl Visitor,
 ) -> Result<()> {
     let [block] = run else {
-        return merge::forward(run, labels, reading, tally, visit);
+        return merge::forward(run, labels, reading, tally, &mut |tally, entry| visitor.entry(tally, entry));
     };
+    let all_in_range = |(min_ns, max_ns)| reading.range.contains(min_ns) && reading.range.contains(max_ns);
+    let (mut floor_ns, _) = block.bounds_ns();
     let Some(frames) = tally.open(block.as_ref(), reading.limits)? else { return Ok(()) };
     for (frame, (min_ns, max_ns)) in frames.bounds_ns().into_iter().enumerate() {
+        // A frame's stated start may be too late, but not by more than to the end of the frame before.
+        let bounds = (min_ns.min(floor_ns), max_ns);
+        floor_ns = max_ns;
         if !reading.range.overlaps(min_ns, max_ns) {
             continue;
         }
+        if let Some(entries) = frames.entries(frame).filter(|_| all_in_range(bounds))
+            && visitor.whole(tally, bounds, entries)?
+        {
+            continue;
+        }
         let Some(raw) = tally.load(frames.as_ref(), frame, reading.limits)? else { continue };
-        walk_frame(&raw, labels, reading, tally, |tally, _, entry| visit(tally, entry))?;
+        walk_frame(&raw, labels, reading, tally, |tally, _, entry| visitor.entry(tally, entry))?;
         tally.release(raw);
     }
     Ok(())

@@ -27,6 +27,14 @@ impl Frames for MemoryFrames {
     fn bounds_ns(&self) -> Vec<(i64, i64)> {
         self.list.iter().map(|(_, bounds_ns)| *bounds_ns).collect()
     }
+    fn entries(&self, frame: usize) -> Option<u64> {
+        let mut entries = self.list[frame].0.entries();
+        let mut count = 0;
+        while let Ok(Some(_)) = entries.try_next() {
+            count += 1;
+        }
+        Some(count)
+    }
     fn load(&self, frame: usize, _: Vec<u8>) -> Result<RawBlock> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         Ok(self.list[frame].0.clone())

@@ -209,7 +209,7 @@ settings! {
         pub l2_chunk_cache_handoff: Duration = Duration::ZERO,
         /// Chunks older than this that a query has fetched are not stored in a cache; 0: all are.
         pub skip_query_writeback_cache_older_than: Duration = Duration::ZERO,
-        /// Memory for blocks that queries read again and again, decompressed, in MB; an eighth of `memory_limit` at most.
+        /// Memory for blocks that queries read again and again, decompressed, in MB; a sixteenth of `memory_limit` at most.
         /// 0: none is kept.
         pub decompressed_cache_size_mb: u64 = 1024,
     }

@@ -25,7 +25,7 @@ use storage::objects::{
 pub const RESYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Of the memory that the process plans with, blocks that are kept decompressed take one in so many parts at most.
-const DECOMPRESSED_PARTS_OF_MEMORY: u64 = 8;
+const DECOMPRESSED_PARTS_OF_MEMORY: u64 = 16;
 
 /// Where everything is stored.
 pub struct Stores {

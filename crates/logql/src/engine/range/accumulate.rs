@@ -5,7 +5,7 @@ use super::panes::{Fold, Panes, Sample};
 use crate::ast::{Grouping, LabelFormat, LogRange, Stage};
 use crate::engine::grid::{Pane, Windows};
 use crate::engine::limits::EngineLimits;
-use crate::engine::scan::{self, Reading, StreamPart, Tally};
+use crate::engine::scan::{self, Reading, StreamPart, Tally, Visitor};
 use crate::engine::vector::{StepSeries, group};
 use crate::engine::{Context, errors};
 use crate::pipeline::{Hints, Pipeline, StreamPipeline, Unwrapped, Unwrapper};
@@ -106,6 +106,7 @@ impl<'a> Leaf<'a> {
     ) -> Result<()> {
         let mut stream = Stream {
             leaf: self,
+            accumulator,
             pipeline: self.pipeline.stream(&part.labels),
             fingerprint: part.fingerprint.0,
             labels: &part.labels,
@@ -113,10 +114,9 @@ impl<'a> Leaf<'a> {
             slot_is_fixed: self.slot_is_fixed(&part.labels),
         };
         for run in part.runs() {
-            scan::walk_run(run, &part.labels, reading, tally, &mut |tally, entry| {
-                stream.entry(accumulator, tally, entry)
-            })?;
+            scan::walk_run(run, &part.labels, reading, tally, &mut stream)?;
         }
+        let accumulator = stream.accumulator;
         accumulator.add_waiting()?;
         accumulator.charge_rest()
     }
@@ -155,8 +155,9 @@ fn without_unread_lines(stages: &[Stage]) -> Vec<Stage> {
 }
 
 /// A stream while its entries are walked.
-struct Stream<'a> {
+struct Stream<'a, 'l, F> {
     leaf: &'a Leaf<'a>,
+    accumulator: &'a mut Accumulator<'l, F>,
     pipeline: StreamPipeline<'a>,
     fingerprint: u64,
     labels: &'a Labels,
@@ -165,14 +166,27 @@ struct Stream<'a> {
     slot_is_fixed: bool,
 }
 
-impl Stream<'_> {
+impl<F: Fold> Visitor for Stream<'_, '_, F> {
+    /// Entries that all go to one series and one pane, and of which nothing counts but their number.
+    fn whole(&mut self, tally: &mut Tally, (oldest_ns, newest_ns): (i64, i64), entries: u64) -> Result<bool> {
+        let pane = self.leaf.windows.pane(oldest_ns);
+        let is_number = self.slot_is_fixed && self.leaf.value == ValueOf::One && self.leaf.passes_everything();
+        let Some(summary) = F::of_count(entries).filter(|_| is_number && pane.contains(newest_ns)) else {
+            return Ok(false);
+        };
+        if pane.is_outside() || entries == 0 {
+            return Ok(true);
+        }
+        tally.stats.lines += entries;
+        tally.stats.post_filter_lines += entries;
+        let slot = self.stream_slot()?;
+        self.accumulator.add_summary(slot, &pane, summary)?;
+        Ok(true)
+    }
+
     #[inline]
-    fn entry<F: Fold>(
-        &mut self,
-        accumulator: &mut Accumulator<'_, F>,
-        tally: &mut Tally,
-        entry: EntryRef<'_>,
-    ) -> Result<()> {
+    fn entry(&mut self, tally: &mut Tally, entry: EntryRef<'_>) -> Result<()> {
+        let accumulator = &mut *self.accumulator;
         if !accumulator.pane.contains(entry.ts_ns) {
             accumulator.pane = self.leaf.windows.pane(entry.ts_ns);
         }
@@ -183,19 +197,15 @@ impl Stream<'_> {
         if of_stream && self.leaf.passes_everything() {
             tally.stats.post_filter_lines += 1;
             let value = if self.leaf.value == ValueOf::LineBytes { entry.line.len() as f64 } else { 1.0 };
-            let slot = self.stream_slot(accumulator)?;
-            return accumulator.add(slot, &Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint });
+            let slot = self.stream_slot()?;
+            return self.accumulator.add(slot, &Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint });
         }
-        self.processed(accumulator, tally, entry, of_stream)
+        self.processed(tally, entry, of_stream)
     }
+}
 
-    fn processed<F: Fold>(
-        &mut self,
-        accumulator: &mut Accumulator<'_, F>,
-        tally: &mut Tally,
-        entry: EntryRef<'_>,
-        of_stream: bool,
-    ) -> Result<()> {
+impl<F: Fold> Stream<'_, '_, F> {
+    fn processed(&mut self, tally: &mut Tally, entry: EntryRef<'_>, of_stream: bool) -> Result<()> {
         if !self.pipeline.process(entry.ts_ns, entry.line, entry.metadata) {
             return Ok(());
         }
@@ -212,14 +222,14 @@ impl Stream<'_> {
         let has_error = self.pipeline.error().is_some();
         let sample = Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint };
         if of_stream && !has_error {
-            let slot = self.stream_slot(accumulator)?;
-            return accumulator.add(slot, &sample);
+            let slot = self.stream_slot()?;
+            return self.accumulator.add(slot, &sample);
         }
-        let slot = self.line_slot(accumulator, has_error)?;
-        accumulator.add_later(slot, sample)
+        let slot = self.line_slot(has_error)?;
+        self.accumulator.add_later(slot, sample)
     }
 
-    fn stream_slot<F: Fold>(&mut self, accumulator: &mut Accumulator<'_, F>) -> Result<usize> {
+    fn stream_slot(&mut self) -> Result<usize> {
         if let Some(slot) = self.slot {
             return Ok(slot);
         }
@@ -227,13 +237,13 @@ impl Stream<'_> {
             Some(grouping) => group(self.labels, grouping),
             None => self.labels.clone(),
         };
-        let slot = accumulator.slot(labels)?;
+        let slot = self.accumulator.slot(labels)?;
         self.slot = Some(slot);
         Ok(slot)
     }
 
     /// The series of the line that was processed last.
-    fn line_slot<F: Fold>(&mut self, accumulator: &mut Accumulator<'_, F>, has_error: bool) -> Result<usize> {
+    fn line_slot(&mut self, has_error: bool) -> Result<usize> {
         if has_error {
             // A line with an error cannot be told by the grouping's labels: it fails the query unless asked for.
             errors::check_series(&self.pipeline.labels())?;
@@ -242,6 +252,7 @@ impl Stream<'_> {
             Some(grouping) => self.pipeline.group_identity(grouping),
             None => self.pipeline.identity(),
         };
+        let accumulator = &mut *self.accumulator;
         if let Some(slot) = accumulator.by_identity.get(&identity) {
             return Ok(*slot);
         }
@@ -318,6 +329,11 @@ impl<'a, F: Fold> Accumulator<'a, F> {
             self.charge(F::SAMPLE_BYTES + if opened { Panes::<F>::PANE_BYTES } else { 0 })?;
         }
         Ok(())
+    }
+
+    fn add_summary(&mut self, slot: usize, pane: &Pane, summary: F) -> Result<()> {
+        let opened = self.slots[slot].1.add_summary(pane, summary);
+        if opened { self.charge(Panes::<F>::PANE_BYTES) } else { Ok(()) }
     }
 
     fn charge(&mut self, bytes: usize) -> Result<()> {

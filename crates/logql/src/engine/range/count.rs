@@ -9,6 +9,9 @@ impl Fold for Count {
     fn of(_: &Sample) -> Self {
         Count(1)
     }
+    fn of_count(samples: u64) -> Option<Self> {
+        Some(Count(samples))
+    }
     #[inline]
     fn add(&mut self, _: &Sample) {
         self.0 += 1;

@@ -20,6 +20,10 @@ pub trait Fold: Clone + Send {
     const SAMPLE_BYTES: usize = 0;
     fn of(sample: &Sample) -> Self;
     fn add(&mut self, sample: &Sample);
+    /// The summary of so many samples, if it follows from their number.
+    fn of_count(_samples: u64) -> Option<Self> {
+        None
+    }
     /// Takes in a summary of other samples of the same series.
     fn merge(&mut self, other: &Self);
 }
@@ -82,6 +86,17 @@ impl<F: Fold> Panes<F> {
                 true
             }
         }
+    }
+
+    /// Adds the summary of many samples; whether that opened a pane.
+    pub fn add_summary(&mut self, pane: &Pane, summary: F) -> bool {
+        let found = self.find(pane.key());
+        match found {
+            Ok(i) => self.panes[i].1.merge(&summary),
+            Err(i) => self.panes.insert(i, (Steps { first: pane.first, last: pane.last }, summary)),
+        }
+        self.cursor = found.unwrap_or_else(|i| i);
+        found.is_err()
     }
 
     fn find(&self, key: u32) -> Result<usize, usize> {
