@@ -2,7 +2,7 @@
 //! `LOKIRS_KILLS` sets how often (default 20).
 
 use crate::client::now_ns;
-use crate::ledger::{Producer, check};
+use crate::ledger::{ONE_STREAM, Producer, check};
 use crate::process::Node;
 use crate::store::Store;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn kills(default: u32) -> u32 {
 }
 
 async fn kill_under_load(dir: &Path, store: Store, kills: u32) {
-    let mut node = Node::new(dir).config(&store.config(INGESTER));
+    let mut node = Node::new(dir).config(&store.config(&format!("{INGESTER}{ONE_STREAM}")));
     let start = now_ns();
     node.start().await;
     let producers: Vec<Producer> = (0..4).map(|i| Producer::start(node.client(), &format!("p{i}"))).collect();

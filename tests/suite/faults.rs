@@ -4,6 +4,7 @@
 
 use crate::client::{Client, encode, now_ns};
 use crate::cluster::{Cluster, Setup, finish};
+use crate::ledger::ONE_STREAM;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -51,8 +52,8 @@ async fn read(client: Client, stop: Arc<AtomicBool>, read: Arc<Read>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_line_outlives_restarts_and_kills() {
     let dir = tempfile::tempdir().unwrap();
-    let yaml = "ingester: {chunk_idle_period: 2s, flush_check_period: 500ms}\n";
-    let setup = Setup { label: "faults", replication_factor: 3, yaml };
+    let yaml = format!("ingester: {{chunk_idle_period: 2s, flush_check_period: 500ms}}\n{ONE_STREAM}");
+    let setup = Setup { label: "faults", replication_factor: 3, yaml: &yaml };
     let mut cluster = Cluster::start(dir.path(), &TARGETS, &setup).await;
     let since = now_ns();
     let producers = cluster.produce(&[0, 1, 2, 0]);

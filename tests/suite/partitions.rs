@@ -4,6 +4,7 @@
 
 use crate::client::{encode, now_ns};
 use crate::cluster::{Cluster, Setup, finish};
+use crate::ledger::ONE_STREAM;
 use crate::network::Network;
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,8 @@ async fn ask(cluster: &Cluster, length: Duration) -> [usize; 3] {
 async fn what_was_acknowledged_outlives_every_partition() {
     let Some(network) = Network::new(TARGETS.len()) else { return };
     let dir = tempfile::tempdir().unwrap();
-    let yaml = "ingester: {chunk_idle_period: 2s, flush_check_period: 500ms}\n";
-    let setup = Setup { label: "partitions", replication_factor: 3, yaml };
+    let yaml = format!("ingester: {{chunk_idle_period: 2s, flush_check_period: 500ms}}\n{ONE_STREAM}");
+    let setup = Setup { label: "partitions", replication_factor: 3, yaml: &yaml };
     let cluster = Cluster::start_on(dir.path(), &TARGETS, &setup, &network.hosts()).await;
     let since = now_ns();
     let whole = || cluster.wait_for_members(&[0, 1, 2, READER], TARGETS.len());

@@ -93,6 +93,8 @@ struct Current {
     /// Entries that wait for [`BatchBuilder::end_stream`], and the bytes of their lines.
     kept: u64,
     kept_bytes: u64,
+    /// Of the first of them.
+    first_ts_ns: i64,
     previous: Option<Previous>,
     /// Of a hot stream.
     spread: Option<Spread>,
@@ -201,6 +203,9 @@ impl<'a> Intake<'a> {
             )));
         }
         self.builder.entry(ts_ns, line, metadata.iter().map(|(name, value)| (&**name, &**value)));
+        if self.current.kept == 0 {
+            self.current.first_ts_ns = ts_ns;
+        }
         self.current.kept += 1;
         self.current.kept_bytes += (line.len() + metadata_bytes) as u64;
         self.valid.lines += 1;
@@ -212,18 +217,18 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Ends what is kept of a stream as one stream of the batch: the next shard, if the stream is hot.
+    /// Ends what is kept of a stream as one stream of the batch: one of its shards, if the stream is hot.
     fn end_piece(&mut self, stream: &Stream) {
         let current = &mut self.current;
         if current.kept == 0 {
             return;
         }
-        (current.bytes, current.pieces) = (current.bytes + current.kept_bytes, current.pieces + 1);
+        let piece = current.pieces;
+        (current.bytes, current.pieces) = (current.bytes + current.kept_bytes, piece + 1);
         (current.kept, current.kept_bytes) = (0, 0);
-        let shard = current.spread.as_mut().and_then(|spread| {
-            let next = spread.next;
-            spread.next = (next + 1) % spread.shards;
-            self.streams.shard(self.origin.tenant, stream, next, &mut self.key)
+        let shard = current.spread.and_then(|spread| {
+            let number = spread.shard(current.first_ts_ns, piece);
+            self.streams.shard(self.origin.tenant, stream, number, &mut self.key)
         });
         let part = shard.as_deref().unwrap_or(stream);
         self.builder.end_stream(&part.text, part.fingerprint);
@@ -290,7 +295,7 @@ impl Sink for Intake<'_> {
     fn end_stream(&mut self) {
         if let Some(Ok(stream)) = self.current.stream.take() {
             self.end_piece(&stream);
-            stream.pushed(self.current.bytes, self.current.pieces, self.now_ns);
+            stream.pushed(self.current.bytes, self.now_ns);
         }
     }
 }

@@ -51,8 +51,8 @@ impl Stream {
     }
 
     /// Notes what a push brought.
-    pub fn pushed(&self, bytes: u64, pieces: u32, now_ns: i64) {
-        self.rate.lock().add(bytes, pieces, now_ns);
+    pub fn pushed(&self, bytes: u64, now_ns: i64) {
+        self.rate.lock().add(bytes, now_ns);
     }
 }
 

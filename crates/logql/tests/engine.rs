@@ -117,7 +117,7 @@ fn frames_of_which_only_the_number_of_entries_counts_are_not_loaded() {
     for (query, expected, loads) in [
         (r#"sum(count_over_time({a="1"}[1m]))"#, "{}=5", 1),
         (r#"sum by (a) (count_over_time({a="1"}[1m]))"#, r#"{a="1"}=5"#, 1),
-        (r#"sum(rate({a="1"}[50s]))"#, "{}=0.1", 2),
+        (r#"sum(rate({a="1"}[50s]))"#, "{}=0.04", 2),
         (r#"absent_over_time({a="1"}[1m])"#, "", 1),
         (r#"count_over_time({a="1"}[1m])"#, r#"{a="1"}=4 {a="1", level="info"}=1"#, 3),
         (r#"sum by (level) (count_over_time({a="1"}[1m]))"#, r#"{level="info"}=1 {}=4"#, 3),
