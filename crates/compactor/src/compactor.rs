@@ -50,6 +50,7 @@ const STAMP_OFFSET_NS: i64 = 1_000_000;
 pub struct Compactor {
     parts: Parts,
     settings: Settings,
+    /// Index files in which nothing was left to be merged, as far as they are listed still.
     settled: Mutex<HashSet<String>>,
 }
 

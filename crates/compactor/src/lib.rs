@@ -8,7 +8,8 @@
 //! out again.
 //!
 //! A round: `tables` (what there is) → `table` (merge each, newest first) → `retention` and `erase` (what goes) →
-//! `merge` (small chunks, where that is asked for) → `marks` (remembered in the bucket) → `sweep` (deleted when old enough). `requests` are the tenants' delete requests.
+//! `merge` (small chunks, where that is asked for) → `marks` (remembered in the bucket) → `sweep` (deleted when old
+//! enough). `requests` are the tenants' delete requests.
 
 mod book;
 mod compactor;

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_does_not_verify_is_an_error_every_time() {
+    fn a_block_that_is_not_there_is_an_error_every_time() {
         let kept = Decompressed::new(1 << 20, DecompressedMetrics::default());
         let (reference, chunk) = chunk(Codec::Zstd);
         for _ in 0..3 {
