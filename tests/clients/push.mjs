@@ -16,6 +16,7 @@ const loki = new LokiTransport({ host: url, labels: { client: "winston-loki", ru
 const logger = winston.createLogger({ transports: [loki] });
 for (let i = 0; i < 20; i++) logger.info(`line ${i} of winston-loki`);
 
+// winston-loki's loop of batches keeps the process alive until the transport is closed, which sends the last batch.
 await new Promise((done) => setTimeout(done, 4000));
-await loki.flush();
+await loki.close();
 transport.end();
