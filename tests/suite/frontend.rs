@@ -12,6 +12,8 @@ const FRONTEND: usize = 1;
 const QUERIERS: [usize; 2] = [2, 3];
 const SCHEDULER: usize = 4;
 const TARGETS: [&str; 5] = ["write", "query-frontend", "querier", "querier", "query-scheduler"];
+/// The calls that a querier has had from frontends of other processes, among the requests that it counts.
+const QUERY_CALLS: &str = "route=\"/lokirs.v1.Queries/Ask\"";
 /// A querier that is gone is asked no more after this long.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -158,5 +160,38 @@ async fn without_a_scheduler_the_frontend_holds_the_queue() {
     cluster.restart(QUERIERS[0]).await;
     while let Some(done) = waiting.join_next().await {
         assert_eq!(done.unwrap().0, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn read_nodes_share_the_parts_of_a_query() {
+    let dir = tempfile::tempdir().unwrap();
+    let (asked, other) = (1, 2);
+    let mut cluster = Cluster::start(dir.path(), &["write", "read", "read"], &setup()).await;
+    let end_ns = now_ns() / 60_000_000_000 * 60_000_000_000;
+    push(&cluster, end_ns).await;
+    let calls = |node: usize| {
+        let client = cluster.client(node);
+        async move { client.metric("loki_request_duration_seconds_count", QUERY_CALLS).await }
+    };
+    let started = Instant::now();
+    let mut answers = vec![];
+    // Places are offered within a second of a member's arrival.
+    while calls(other).await == 0.0 {
+        assert!(started.elapsed() < ANSWERED_WITHIN, "{}", cluster.nodes[asked].log());
+        answers.clear();
+        for path in questions(end_ns) {
+            answers.push((answer(&cluster, asked, &path).await, path));
+        }
+    }
+    assert_eq!(calls(asked).await, 0.0, "a querier is called without the wire by its own frontend");
+    for (got, path) in &answers {
+        assert_eq!(got.0, 200, "{path}: {}", got.1);
+    }
+
+    // What the other takes along when it is killed is made up for.
+    cluster.nodes[other].kill();
+    for (before, path) in &answers {
+        assert_eq!(&answer(&cluster, asked, path).await, before, "{path}");
     }
 }

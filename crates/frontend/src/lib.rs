@@ -10,3 +10,4 @@ pub mod results;
 pub mod shard;
 pub mod single;
 pub mod split;
+pub mod spread;

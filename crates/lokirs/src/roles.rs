@@ -40,11 +40,12 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
         write::distributor(base, ring.clone(), parts);
     }
     let compacts = roles.contains(&Role::Compactor);
-    let asks = reads || roles.contains(&Role::QueryFrontend);
+    let is_frontend = roles.contains(&Role::QueryFrontend);
+    let asks = reads || is_frontend;
     let deletes = if compacts || asks { deletes::serve(base, &stores, compacts, parts)? } else { None };
     let query_metrics = QueryMetrics::new(&base.metrics);
     let schedules = roles.contains(&Role::QueryScheduler);
-    let queues = schedules || roles.contains(&Role::QueryFrontend);
+    let queues = schedules || is_frontend;
     let queue = queues.then(|| queue::serve(base, schedules, parts));
     if let Some(reader) = reader {
         if serves_index {
@@ -52,7 +53,7 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
         }
         let index: Arc<dyn Index> = if serves_index { reader } else { gateway::asked(base, reader) };
         let metrics = query_metrics.clone();
-        let read = Read { index, ring, deletes: deletes.clone(), queue: queue.clone(), metrics };
+        let read = Read { index, ring, deletes: deletes.clone(), queue: queue.clone(), is_frontend, metrics };
         let engine = reads.then(|| read::engine(base, &stores, &read));
         if let Some(engine) = engine.clone().filter(|_| serves_queries) {
             read::querier(base, engine, read, parts)?;
@@ -61,7 +62,7 @@ pub async fn add(roles: &BTreeSet<Role>, base: &Base, parts: &mut Parts) -> Resu
             ruler::serve(base, &stores, engine, query_metrics.clone(), parts)?;
         }
     }
-    if let Some(queue) = queue.filter(|_| !serves_queries && roles.contains(&Role::QueryFrontend)) {
+    if let Some(queue) = queue.filter(|_| is_frontend && !serves_queries) {
         read::query_frontend(base, queue, deletes, query_metrics, parts)?;
     }
     for role in [Role::IndexGateway, Role::QueryScheduler, Role::QueryFrontend, Role::Ruler] {

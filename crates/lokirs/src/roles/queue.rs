@@ -10,7 +10,7 @@ use frontend::remote::Cluster;
 use futures::stream::BoxStream;
 use model::{Error, Result, TenantId};
 use querier::places::Places;
-use rpc::call::{Call, Calls, Reply};
+use rpc::call::{Call, Calls, Reply, ask};
 use rpc::queries::{Queries, Tenants};
 use rpc::scheduler::{Offered, Place, Scheduler};
 use rpc::tail::{TailFrame, TailRequest, Tails};
@@ -63,10 +63,18 @@ pub struct Peers {
     tails: Pool<TailsClient>,
     connector: Connector,
     turn: AtomicUsize,
+    id: String,
+    own: Option<OwnQuerier>,
+}
+
+/// The querier of this process, which is called without the wire.
+pub struct OwnQuerier {
+    pub queries: Arc<dyn Queries>,
+    pub places: Arc<Places>,
 }
 
 impl Peers {
-    pub fn new(base: &Base, queue: Arc<Queue>) -> Arc<Self> {
+    pub fn new(base: &Base, queue: Arc<Queue>, own: Option<OwnQuerier>) -> Arc<Self> {
         let to_scheduler = base.connectors.frontend.clone();
         let (to_querier, to_tails) = (base.connectors.frontend.clone(), base.connectors.frontend.clone());
         let scheduler = move |address: &str| -> Result<Arc<dyn Scheduler>> {
@@ -82,7 +90,14 @@ impl Peers {
             tails: Pool::new(None, Box::new(tails)),
             connector: base.connectors.frontend.clone(),
             turn: AtomicUsize::new(0),
+            id: base.id.clone(),
+            own,
         })
+    }
+
+    /// Whether no other process answers queries.
+    pub fn is_alone(&self) -> bool {
+        !self.members.playing(QUERIER).iter().any(|member| member.id != self.id && member.state.answers_reads())
     }
 
     /// The list, begun with another member each time.
@@ -110,7 +125,14 @@ impl Cluster for Peers {
     async fn call(&self, place: &Place, tenants: &Tenants, call: Call) -> Result<Result<Reply>> {
         let members = self.members.all();
         self.queriers.keep(&members);
-        let client = match members.iter().find(|member| member.grpc_address == place.querier) {
+        let querier = members.iter().find(|member| member.grpc_address == place.querier);
+        if let Some(own) = self.own.as_ref().filter(|_| querier.is_some_and(|member| member.id == self.id)) {
+            return match own.places.take(place.ticket, tenants) {
+                Ok(_used) => Ok(ask(&*own.queries, tenants, call).await),
+                Err(error) => Ok(Err(error)),
+            };
+        }
+        let client = match querier {
             Some(member) => self.queriers.get(member)?,
             // A scheduler that is configured by its address may know queriers that gossip does not.
             None => Arc::new(QueriesClient::connect(&self.connector, &place.querier)?),
@@ -139,14 +161,15 @@ impl Tails for Peers {
     }
 }
 
-/// Serves a querier to frontends, and offers its places wherever there is a queue, until the process stops.
+/// Serves a querier to frontends, and offers its places wherever there is a queue, until the process stops. Gives those
+/// places.
 pub fn offer(
     base: &Base,
     queries: Arc<dyn Queries>,
     tails: Arc<dyn Tails>,
     queue: Option<Arc<Queue>>,
     parts: &mut Parts,
-) {
+) -> Arc<Places> {
     let own = &base.settings.frontend_worker;
     let (address, role) = match own.scheduler_address.is_empty() {
         true => (&own.frontend_address, FRONTEND),
@@ -166,7 +189,7 @@ pub fn offer(
         members: base.members.clone(),
         holders: configured(address, role, base),
         pool: Pool::new(local, Box::new(connect)),
-        places,
+        places: places.clone(),
         at_once: base.settings.querier.max_concurrent.max(1),
         standing: HashMap::new(),
         tasks: JoinSet::new(),
@@ -180,6 +203,7 @@ pub fn offer(
         }
     });
     parts.on_stop("places of the querier", async move { drop(tasks.stop(LOOK_INTERVAL).await) });
+    places
 }
 
 /// The offers that stand, by the address of the queue.

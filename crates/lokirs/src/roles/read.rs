@@ -1,6 +1,6 @@
 //! The read path of a process: the querier behind the query API, and the limits that a tenant may read.
 
-use super::queue::{self, Peers};
+use super::queue::{self, OwnQuerier, Peers};
 use super::results::AnswerCaches;
 use super::ring::IngesterRing;
 use super::stores::Stores;
@@ -16,6 +16,7 @@ use frontend::remote::Remote;
 use frontend::shard::Shard;
 use frontend::single::Single;
 use frontend::split::Split;
+use frontend::spread::Spread;
 use querier::querier::Querier;
 use querier::settings::Settings;
 use querier::tail::Tailer;
@@ -36,6 +37,8 @@ pub struct Read {
     pub deletes: Option<Arc<dyn Deletes>>,
     /// The queue that this process holds, if it does.
     pub queue: Option<Arc<Queue>>,
+    /// Whether the process is a query-frontend too, which shares its queries with all queriers.
+    pub is_frontend: bool,
     pub metrics: QueryMetrics,
 }
 
@@ -58,10 +61,10 @@ pub fn engine(base: &Base, stores: &Stores, read: &Read) -> Arc<Querier> {
     Arc::new(Querier::new(stored, limits, memory, clock, settings))
 }
 
-/// A querier: it answers requests of this process itself, split as a frontend splits them, and those that frontends of
-/// other processes have a place for.
+/// A querier: it answers those requests of other processes that they have a place for. Requests to this process are split
+/// as a frontend splits them, and answered by itself, or by all queriers if it is a frontend.
 pub fn querier(base: &Base, querier: Arc<Querier>, read: Read, parts: &mut Parts) -> Result<(), String> {
-    let Read { ring, deletes, queue, metrics, .. } = read;
+    let Read { ring, deletes, queue, is_frontend, metrics, .. } = read;
     let tailer = Arc::new(Tailer {
         ingesters: ring,
         queries: querier.clone(),
@@ -69,8 +72,17 @@ pub fn querier(base: &Base, querier: Arc<Querier>, read: Read, parts: &mut Parts
         clock: base.clock.clone(),
         duration_max: base.settings.querier.tail_max_duration,
     });
-    queue::offer(base, querier.clone(), tailer.clone(), queue, parts);
-    serve(base, "querier", (querier, deletes), tailer, metrics, parts)?;
+    let places = queue::offer(base, querier.clone(), tailer.clone(), queue.clone(), parts);
+    let queries: Arc<dyn Queries> = match queue.filter(|_| is_frontend) {
+        Some(queue) => {
+            let own = OwnQuerier { queries: querier.clone(), places };
+            let peers = Peers::new(base, queue, Some(own));
+            let all = Remote::new(peers.clone(), base.settings.query_range.max_retries, &base.metrics);
+            Arc::new(Spread { own: querier, all, is_alone: Box::new(move || peers.is_alone()) })
+        }
+        None => querier,
+    };
+    serve(base, "querier", (queries, deletes), tailer, metrics, parts)?;
     base.services.add("querier").running();
     Ok(())
 }
@@ -83,7 +95,7 @@ pub fn query_frontend(
     metrics: QueryMetrics,
     parts: &mut Parts,
 ) -> Result<(), String> {
-    let peers = Peers::new(base, queue);
+    let peers = Peers::new(base, queue, None);
     let remote = Remote::new(peers.clone(), base.settings.query_range.max_retries, &base.metrics);
     serve(base, "frontend", (Arc::new(remote), deletes), peers, metrics, parts)
 }
