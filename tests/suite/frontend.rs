@@ -12,8 +12,6 @@ const FRONTEND: usize = 1;
 const QUERIERS: [usize; 2] = [2, 3];
 const SCHEDULER: usize = 4;
 const TARGETS: [&str; 5] = ["write", "query-frontend", "querier", "querier", "query-scheduler"];
-/// The calls that a querier has had from frontends of other processes, among the requests that it counts.
-const QUERY_CALLS: &str = "route=\"/lokirs.v1.Queries/Ask\"";
 /// A querier that is gone is asked no more after this long.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -67,6 +65,62 @@ async fn answer(cluster: &Cluster, node: usize, path: &str) -> (u16, serde_json:
     (status, body)
 }
 
+/// What `node` answers to every question.
+async fn answers(cluster: &Cluster, node: usize, end_ns: i64) -> Vec<(String, serde_json::Value)> {
+    let mut answers = vec![];
+    for path in questions(end_ns) {
+        let (status, body) = answer(cluster, node, &path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        answers.push((path, body));
+    }
+    answers
+}
+
+/// Clients that ask three of the questions over and over, and fail when an answer is not as it was.
+struct Readers {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Readers {
+    fn start(cluster: &Cluster, node: usize, answers: &[(String, serde_json::Value)]) -> Readers {
+        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = tokio::task::JoinSet::new();
+        for (path, expected) in answers.iter().take(3) {
+            let (path, expected) = (path.clone(), expected["data"]["result"].clone());
+            let (client, stop, asked) = (cluster.client(node), stop.clone(), asked.clone());
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let (status, body) = client.get(&path).await;
+                    assert_eq!(status, 200, "{body}");
+                    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+                    assert_eq!(body["data"]["result"], expected, "{path}");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Readers { stop, asked, tasks }
+    }
+
+    /// Waits until so many more questions are answered.
+    async fn served(&self, least: usize) {
+        let (before, started) = (self.asked.load(Ordering::Relaxed), Instant::now());
+        while self.asked.load(Ordering::Relaxed) < before + least {
+            assert!(started.elapsed() < 3 * ANSWERED_WITHIN, "the queries stand still");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn finish(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(done) = self.tasks.join_next().await {
+            done.unwrap();
+        }
+        eprintln!("{} queries, none failed", self.asked.load(Ordering::Relaxed));
+    }
+}
+
 /// Asks the frontend until an answer is a 200: queriers and queues find one another within seconds.
 async fn wait_until_served(cluster: &Cluster, frontend: usize) {
     let started = Instant::now();
@@ -93,46 +147,18 @@ async fn a_frontend_answers_as_a_querier_does_and_outlives_queriers_and_schedule
     assert!(split["data"]["stats"]["summary"]["splits"].as_u64() > Some(3), "{}", split["data"]["stats"]["summary"]);
 
     // Queries all the time, while a querier and then the scheduler is killed.
-    let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let mut readers = tokio::task::JoinSet::new();
-    for path in questions(end_ns).into_iter().take(3) {
-        let expected = answer(&cluster, QUERIERS[1], &path).await.1["data"]["result"].clone();
-        let (client, stop, asked) = (cluster.client(FRONTEND), stop.clone(), asked.clone());
-        readers.spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let (status, body) = client.get(&path).await;
-                assert_eq!(status, 200, "{body}");
-                let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-                assert_eq!(body["data"]["result"], expected, "{path}");
-                asked.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-    let served = |least: usize| {
-        let asked = asked.clone();
-        async move {
-            let (before, started) = (asked.load(Ordering::Relaxed), Instant::now());
-            while asked.load(Ordering::Relaxed) < before + least {
-                assert!(started.elapsed() < 3 * ANSWERED_WITHIN, "the queries stand still");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    };
-    served(10).await;
+    let readers = Readers::start(&cluster, FRONTEND, &answers(&cluster, QUERIERS[1], end_ns).await);
+    readers.served(10).await;
     cluster.nodes[QUERIERS[0]].kill();
-    served(20).await;
+    readers.served(20).await;
     cluster.restart(QUERIERS[0]).await;
     cluster.nodes[SCHEDULER].kill();
-    served(20).await;
+    readers.served(20).await;
     cluster.restart(SCHEDULER).await;
-    served(20).await;
+    readers.served(20).await;
     tokio::task::block_in_place(|| cluster.nodes[QUERIERS[1]].stop());
-    served(20).await;
-    stop.store(true, Ordering::Relaxed);
-    while let Some(done) = readers.join_next().await {
-        done.unwrap();
-    }
-    eprintln!("{} queries, none failed", asked.load(Ordering::Relaxed));
+    readers.served(20).await;
+    readers.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,6 +189,11 @@ async fn without_a_scheduler_the_frontend_holds_the_queue() {
     }
 }
 
+/// The calls that a querier has had over the wire.
+async fn calls(cluster: &Cluster, node: usize) -> f64 {
+    cluster.client(node).metric("loki_request_duration_seconds_count", "route=\"/lokirs.v1.Queries/Ask\"").await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn read_nodes_share_the_parts_of_a_query() {
     let dir = tempfile::tempdir().unwrap();
@@ -170,28 +201,23 @@ async fn read_nodes_share_the_parts_of_a_query() {
     let mut cluster = Cluster::start(dir.path(), &["write", "read", "read"], &setup()).await;
     let end_ns = now_ns() / 60_000_000_000 * 60_000_000_000;
     push(&cluster, end_ns).await;
-    let calls = |node: usize| {
-        let client = cluster.client(node);
-        async move { client.metric("loki_request_duration_seconds_count", QUERY_CALLS).await }
-    };
+    let expected = answers(&cluster, asked, end_ns).await;
     let started = Instant::now();
-    let mut answers = vec![];
     // Places are offered within a second of a member's arrival.
-    while calls(other).await == 0.0 {
+    while calls(&cluster, other).await == 0.0 {
         assert!(started.elapsed() < ANSWERED_WITHIN, "{}", cluster.nodes[asked].log());
-        answers.clear();
-        for path in questions(end_ns) {
-            answers.push((answer(&cluster, asked, &path).await, path));
-        }
+        assert_eq!(answers(&cluster, asked, end_ns).await, expected);
     }
-    assert_eq!(calls(asked).await, 0.0, "a querier is called without the wire by its own frontend");
-    for (got, path) in &answers {
-        assert_eq!(got.0, 200, "{path}: {}", got.1);
-    }
+    assert_eq!(calls(&cluster, asked).await, 0.0, "a frontend calls the querier of its own process without the wire");
 
-    // What the other takes along when it is killed is made up for.
+    // What the other takes along when it is killed or stopped is made up for.
+    let readers = Readers::start(&cluster, asked, &expected);
+    readers.served(10).await;
     cluster.nodes[other].kill();
-    for (before, path) in &answers {
-        assert_eq!(&answer(&cluster, asked, path).await, before, "{path}");
-    }
+    readers.served(20).await;
+    cluster.restart(other).await;
+    readers.served(20).await;
+    tokio::task::block_in_place(|| cluster.nodes[other].stop());
+    readers.served(20).await;
+    readers.finish().await;
 }
