@@ -69,7 +69,9 @@ fn overrides_are_read_or_refused() {
         match parse_overrides(&[text.to_string()], &Limits::default(), &keys) {
             Ok(set) => {
                 for (tenant, limits) in &set.tenants {
-                    let again = format!("overrides:\n  {:?}:\n{}", tenant, indented(&limits.write().print()));
+                    // JSON's strings are YAML's.
+                    let name = serde_json::to_string(tenant).unwrap();
+                    let again = format!("overrides:\n  {name}:\n{}", indented(&limits.write().print()));
                     let again = parse_overrides(&[again], &Limits::default(), &keys);
                     assert_eq!(again.unwrap().tenants[tenant].write().print(), limits.write().print());
                 }
