@@ -17,7 +17,7 @@ pub struct Spread {
 
 #[async_trait]
 impl Calls for Spread {
-    /// What is not a query is answered from the index: it costs less than finding somebody.
+    /// What is not a query reads no chunk: to answer it costs less than to find somebody.
     async fn call(&self, tenants: &Tenants, call: Call) -> Result<Reply> {
         match call {
             Call::Query(_) if !(self.is_alone)() => self.all.call(tenants, call).await,
