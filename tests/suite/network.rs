@@ -1,5 +1,6 @@
 //! Hosts of their own for processes under test: a network namespace for each, on one bridge, so that any of them can be
-//! kept from reaching any other, in one direction or both. Needs root and Linux.
+//! kept from reaching any other, in one direction or both. The bridge has a namespace too: what it forwards is no business
+//! of this machine's firewall, which may forbid it (Docker's does). Needs root and Linux.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,6 +30,7 @@ impl Host {
 
 /// A bridge and its hosts; it goes with them.
 pub struct Network {
+    /// The bridge's namespace, and the device here that leads to it.
     name: String,
     /// The first three numbers of every address.
     prefix: String,
@@ -58,14 +60,18 @@ impl Network {
 
     fn make(&self) -> Result<(), String> {
         let Network { name, prefix, hosts } = self;
-        ip(&format!("link add {name} type bridge"))?;
+        ip(&format!("netns add {name}"))?;
+        ip(&format!("-n {name} link add bridge type bridge"))?;
+        ip(&format!("-n {name} link set bridge up"))?;
+        ip(&format!("link add {name} type veth peer name tests netns {name}"))?;
+        ip(&format!("-n {name} link set tests master bridge up"))?;
         ip(&format!("addr add {prefix}.254/24 dev {name}"))?;
         ip(&format!("link set {name} up"))?;
         for host in 0..*hosts {
             let namespace = self.namespace(host);
             ip(&format!("netns add {namespace}"))?;
-            ip(&format!("link add {namespace} type veth peer name eth0 netns {namespace}"))?;
-            ip(&format!("link set {namespace} master {name} up"))?;
+            ip(&format!("-n {name} link add h{host} type veth peer name eth0 netns {namespace}"))?;
+            ip(&format!("-n {name} link set h{host} master bridge up"))?;
             ip(&format!("-n {namespace} addr add {}/24 dev eth0", self.address(host)))?;
             ip(&format!("-n {namespace} link set eth0 up"))?;
             ip(&format!("-n {namespace} link set lo up"))?;
@@ -105,7 +111,7 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         let namespaces = (0..self.hosts).map(|host| format!("netns del {}", self.namespace(host)));
-        for command in namespaces.chain([format!("link del {}", self.name)]) {
+        for command in namespaces.chain([format!("link del {}", self.name), format!("netns del {}", self.name)]) {
             let _ = ip(&command);
         }
     }
