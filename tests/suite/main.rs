@@ -29,6 +29,7 @@ mod ledger;
 mod metrics;
 mod network;
 mod outage;
+mod outlines;
 mod partitions;
 #[path = "../ports.rs"]
 mod ports;

@@ -5,7 +5,7 @@ use crate::spill::{Extent, Spill};
 use bytes::Bytes;
 use foldhash::quality::FixedState;
 use format::Codec;
-use format::chunk::{SealedBlock, seal, sealed};
+use format::chunk::{SealedBlock, seal, sealed, without_outline};
 use model::{BlockBuilder, Result, Symbols};
 use parking_lot::Mutex;
 use rpc::ingester::{OfferedBlock, RecentBlock};
@@ -117,8 +117,8 @@ impl HeldBlock {
         let bytes = block.data().len();
         let same = offer.codec.decompress(&offer.payload, bytes, bytes).is_ok_and(|data| data == block.data());
         if same {
-            // A copy: the offer is a slice of a message with many.
-            self.keep(sealed(offer.codec, &block, Bytes::copy_from_slice(&offer.payload)));
+            // A copy: the offer is a slice of a message with many. Its outline is not looked at: the own one is added.
+            self.keep(sealed(offer.codec, &block, without_outline(&offer.payload).to_vec()));
         }
         same
     }

@@ -1,6 +1,6 @@
 //! Where the engine gets its data: traits that a querier implements over recent and stored blocks.
 
-use model::{Fingerprint, Labels, Matcher, RawBlock, Result, TimeRange};
+use model::{Fingerprint, Labels, Matcher, Outline, RawBlock, Result, TimeRange};
 use std::sync::Arc;
 
 /// A part of the streams by fingerprint: part `index` of `of`, `of` a power of two (the top bits of the fingerprint).
@@ -55,6 +55,10 @@ pub trait Frames: Send + Sync {
     fn bounds_ns(&self) -> Vec<(i64, i64)>;
     /// How many entries a frame has, if that is known without looking at them: where nothing else counts, they are not.
     fn entries(&self, _frame: usize) -> Option<u64> {
+        None
+    }
+    /// A frame's entries without their lines, where that is kept beside it.
+    fn outline(&self, _frame: usize) -> Option<Outline> {
         None
     }
     /// Decompresses a frame into `memory`, which may have any capacity and is given back inside the answer. `Corrupt`: the

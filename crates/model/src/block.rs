@@ -61,6 +61,10 @@ pub struct EntryRef<'a> {
 }
 
 impl<'a> Entries<'a> {
+    /// The entries of a block's bytes.
+    pub(crate) fn of(data: &'a [u8], layout: Layout, symbols: &'a Symbols) -> Self {
+        Entries { start: data, rest: data, layout, symbols }
+    }
     /// The next entry, `None` at the end.
     #[inline]
     pub fn try_next(&mut self) -> Result<Option<EntryRef<'a>>, Malformed> {
@@ -106,6 +110,14 @@ pub struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
+    /// Of encoded pairs, without their count.
+    pub(crate) fn new(pairs: &'a [u8], symbols: &'a Symbols) -> Self {
+        Metadata { pairs, symbols }
+    }
+    /// The pairs as the block encodes them, without their count.
+    pub(crate) fn encoded(&self) -> &'a [u8] {
+        self.pairs
+    }
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }

@@ -3,8 +3,9 @@
 use crate::notes::{Notes, add};
 use bytes::Bytes;
 use format::Codec;
+use format::chunk::outline;
 use logql::source::{Block, Frames};
-use model::{RawBlock, Result};
+use model::{Outline, RawBlock, Result};
 use rpc::ingester::RecentBlock;
 use std::sync::Arc;
 
@@ -42,6 +43,11 @@ impl Frames for OpenPart {
 
     fn entries(&self, _: usize) -> Option<u64> {
         Some(self.0.entries)
+    }
+
+    fn outline(&self, _: usize) -> Option<Outline> {
+        let block = &self.0;
+        (block.codec == Codec::Zstd).then(|| outline(&block.payload, block.layout, &block.symbols)).flatten()
     }
 
     fn load(&self, _: usize, memory: Vec<u8>) -> Result<RawBlock> {

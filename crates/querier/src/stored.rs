@@ -5,7 +5,7 @@ use format::ChunkRef;
 use format::chunk::Chunk;
 use logql::source::{Block, Frames};
 use model::time::NANOS_PER_MILLI;
-use model::{Error, Kind, RawBlock, Result, TenantId};
+use model::{Error, Kind, Outline, RawBlock, Result, TenantId};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
@@ -143,6 +143,10 @@ impl Frames for OpenPart {
 
     fn entries(&self, frame: usize) -> Option<u64> {
         self.chunk.blocks().get(frame).map(|block| block.entries)
+    }
+
+    fn outline(&self, frame: usize) -> Option<Outline> {
+        self.chunk.outline(frame)
     }
 
     fn load(&self, frame: usize, memory: Vec<u8>) -> Result<RawBlock> {

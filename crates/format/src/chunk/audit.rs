@@ -23,6 +23,8 @@ struct Tally {
     /// Of entries that a writer counts: a leading empty line has no size, and Loki does not count it.
     min_ts_ns: Option<i64>,
     max_ts_ns: Option<i64>,
+    /// Of all entries, as lokirs counts.
+    first_ts_ns: Option<i64>,
     unordered: bool,
 }
 
@@ -51,6 +53,9 @@ impl Chunk {
             match self.block_into(i, std::mem::take(&mut memory)) {
                 Ok(block) => {
                     faults.extend(self.faults_of(i, &block));
+                    if self.outline(i).is_some_and(|outline| !outline.is_of(&block)) {
+                        faults.push(format!("block {i}: its outline is another block's"));
+                    }
                     memory = block.data.try_into_mut().map(Vec::from).unwrap_or_default();
                 }
                 Err(e) => faults.push(e.message),
@@ -102,6 +107,7 @@ impl Chunk {
             differs("bytes:", tally.size_bytes.to_string(), meta.size_bytes.to_string());
         }
         if let (Some(min), Some(max)) = (tally.min_ts_ns, tally.max_ts_ns) {
+            let min = tally.first_ts_ns.filter(|first| *first == meta.min_ts_ns).unwrap_or(min);
             differs("times:", format!("{min} to {max} ns"), format!("{} to {} ns", meta.min_ts_ns, meta.max_ts_ns));
         }
         if tally.unordered {
@@ -123,6 +129,7 @@ fn tally(block: &RawBlock) -> Result<Tally> {
         tally.entries += 1;
         tally.size_bytes += entry.line.len() as u64 + 8 * entry.metadata.pairs();
         tally.unordered |= entry.ts_ns < last_ns;
+        tally.first_ts_ns = Some(tally.first_ts_ns.unwrap_or(entry.ts_ns));
         last_ns = entry.ts_ns;
         if tally.size_bytes > 0 {
             tally.min_ts_ns = Some(tally.min_ts_ns.unwrap_or(entry.ts_ns));

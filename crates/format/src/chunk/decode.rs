@@ -2,12 +2,12 @@
 //! the word of a number that was not checked against the bytes that are there.
 
 use super::table::{BlockMeta, CRC_BYTES, Sections, VERSION_METADATA, checked, sections};
-use super::{BLOCK_RAW_BYTES_MAX, SYMBOLS_BYTES_MAX, frame, header};
+use super::{BLOCK_RAW_BYTES_MAX, SYMBOLS_BYTES_MAX, frame, header, outline};
 use crate::crc::crc32c;
 use crate::{ChunkRef, Codec};
 use bytes::Bytes;
 use model::varint::{bytes, uvarint};
-use model::{Error, Fingerprint, Labels, Layout, RawBlock, Result, Symbols, TenantId};
+use model::{Error, Fingerprint, Labels, Layout, Outline, RawBlock, Result, Symbols, TenantId};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -134,6 +134,14 @@ impl Chunk {
         Ok(RawBlock { data, layout: self.layout(), symbols: self.symbols.clone() })
     }
 
+    /// The outline of block `i`, if it has one: lokirs writes them, Loki does not. It has a checksum of its own.
+    pub fn outline(&self, i: usize) -> Option<Outline> {
+        let meta = self.metas.get(i).filter(|_| self.codec == Codec::Zstd)?;
+        let start = usize::try_from(meta.offset).ok()?;
+        let payload = self.data.get(start..start.checked_add(usize::try_from(meta.len).ok()?)?)?;
+        outline(payload, self.layout(), &self.symbols)
+    }
+
     /// The compressed bytes of block `i`, their checksum compared the first time. When the checksum at the stated place differs, the block is looked for where
     /// the one before it ends: Loki does so because some old writers stated wrong offsets.
     pub fn payload(&self, i: usize) -> Result<&[u8]> {
@@ -167,9 +175,9 @@ impl Chunk {
     }
 }
 
-/// A size that a block states is believed up to this many times its compressed bytes; beyond it, memory grows only as
+/// A size that a block or an outline states is believed up to this many times its compressed bytes; beyond it, memory grows only as
 /// bytes come out.
-const RATIO_EXPECTED_MAX: usize = 256;
+pub(super) const RATIO_EXPECTED_MAX: usize = 256;
 /// What an entry takes on top of its line and metadata: a time, two or three lengths.
 const ENTRY_BYTES: u64 = 16;
 

@@ -1,7 +1,7 @@
 //! Writes chunk objects: compresses blocks one by one as they fill, and puts them together when the chunk is full.
 
 use super::table::{BlockMeta, CRC_BYTES, VERSION_METADATA, VERSION_PLAIN, put_metas, put_preamble};
-use super::{OBJECT_BYTES_MAX, frame, header};
+use super::{OBJECT_BYTES_MAX, frame, header, outline};
 use crate::crc::crc32c;
 use crate::{ChunkRef, Codec};
 use bytes::Bytes;
@@ -24,17 +24,18 @@ pub struct SealedBlock {
     pub raw_bytes: u64,
 }
 
-/// Compresses a block. The entries stay in the order they are in: sorting is up to the caller.
+/// Compresses a block, and adds its outline. The entries stay in the order they are in: sorting is up to the caller.
 pub fn seal(codec: Codec, block: &BlockBuilder) -> SealedBlock {
-    sealed(codec, block, codec.compress(block.data()).into())
+    sealed(codec, block, codec.compress(block.data()))
 }
 
-/// A block whose compressed bytes are there already.
-pub fn sealed(codec: Codec, block: &BlockBuilder, payload: Bytes) -> SealedBlock {
+/// A block whose compressed bytes, without an outline, are there already.
+pub fn sealed(codec: Codec, block: &BlockBuilder, mut payload: Vec<u8>) -> SealedBlock {
+    outline::append(&mut payload, codec, block);
     SealedBlock {
         codec,
         layout: block.layout(),
-        payload,
+        payload: payload.into(),
         entries: block.entries,
         min_ts_ns: block.min_ts_ns,
         max_ts_ns: block.max_ts_ns,

@@ -11,11 +11,13 @@ mod decode;
 mod encode;
 mod frame;
 mod header;
+mod outline;
 mod table;
 
 pub use audit::{FINGERPRINT_MAPPED_MAX, is_fingerprint_of};
 pub use decode::Chunk;
 pub use encode::{ChunkParts, SealedBlock, encode, seal, sealed};
+pub use outline::{outline, without_outline};
 pub use table::BlockMeta;
 
 /// The size at which a block is cut: Loki's `chunk_block_size`, in line bytes plus 8 for each metadata pair.

@@ -6,7 +6,7 @@ use super::memory::FrameMemory;
 use super::merge;
 use crate::pipeline::Prefilter;
 use crate::source::{Block, Frames, StreamBlocks, Streams};
-use model::{EntryRef, Error, Fingerprint, Kind, Labels, RawBlock, Result, TimeRange};
+use model::{EntryRef, Error, Fingerprint, Kind, Labels, Outline, RawBlock, Result, TimeRange};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -303,6 +303,8 @@ pub(crate) struct Reading<'a> {
 pub(crate) trait Visitor {
     /// Takes so many entries, all of them within `bounds_ns`, without seeing them; false: they have to be visited.
     fn whole(&mut self, tally: &mut Tally, bounds_ns: (i64, i64), entries: u64) -> Result<bool>;
+    /// Takes the entries of a frame by its outline, those in the range; false: they have to be visited.
+    fn outlined(&mut self, tally: &mut Tally, outline: impl FnOnce() -> Option<Outline>) -> Result<bool>;
     fn entry(&mut self, tally: &mut Tally, entry: EntryRef<'_>) -> Result<()>;
 }
 
@@ -330,6 +332,9 @@ pub(crate) fn walk_run(
         if let Some(entries) = frames.entries(frame).filter(|_| all_in_range(bounds))
             && visitor.whole(tally, bounds, entries)?
         {
+            continue;
+        }
+        if visitor.outlined(tally, || frames.outline(frame))? {
             continue;
         }
         let Some(raw) = tally.load(frames.as_ref(), frame, reading.limits)? else { continue };

@@ -1,13 +1,16 @@
 //! A source in memory for the engine's tests and benches: blocks built from entries, or that fail to load.
 
+use bytes::Bytes;
 use logql::source::{Block, Frames, Selection, Source, StreamBlocks, Streams};
-use model::{BlockBuilder, Error, Labels, Layout, RawBlock, Result, SymbolsBuilder};
+use model::outline::Columns;
+use model::{BlockBuilder, Error, Labels, Layout, Outline, RawBlock, Result, SymbolsBuilder};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 pub struct MemorySource {
     streams: Vec<(Labels, Vec<Arc<MemoryBlock>>)>,
+    outlined: bool,
 }
 
 pub struct MemoryBlock {
@@ -21,6 +24,7 @@ pub struct MemoryBlock {
 struct MemoryFrames {
     list: Vec<(RawBlock, (i64, i64))>,
     loads: AtomicU64,
+    outlined: bool,
 }
 
 impl Frames for MemoryFrames {
@@ -34,6 +38,11 @@ impl Frames for MemoryFrames {
             count += 1;
         }
         Some(count)
+    }
+    fn outline(&self, frame: usize) -> Option<Outline> {
+        let RawBlock { data, layout, symbols } = &self.list.get(frame).filter(|_| self.outlined)?.0;
+        let columns = Columns::of(data, *layout)?.each().map(|column| Bytes::copy_from_slice(column));
+        Some(Outline::new(Columns::from_each(columns), *layout, symbols.clone()))
     }
     fn load(&self, frame: usize, _: Vec<u8>) -> Result<RawBlock> {
         self.loads.fetch_add(1, Ordering::Relaxed);
@@ -61,7 +70,14 @@ impl Block for MemoryBlock {
 pub type Entry<'a> = (i64, &'a str, &'a [(&'a str, &'a str)]);
 
 impl MemorySource {
+    /// One whose blocks have outlines.
+    #[allow(dead_code)]
+    pub fn outlined() -> Self {
+        MemorySource { outlined: true, ..Self::default() }
+    }
+
     /// Adds a block to a stream; the entries must be in order.
+    #[allow(dead_code)]
     pub fn block<'a>(&mut self, labels: &str, entries: impl IntoIterator<Item = Entry<'a>>) -> &mut Self {
         self.add(labels, [frame(entries)], None)
     }
@@ -89,7 +105,7 @@ impl MemorySource {
             list.push((raw, bounds_ns));
             entries += count;
         }
-        let frames = Arc::new(MemoryFrames { list, loads: AtomicU64::new(0) });
+        let frames = Arc::new(MemoryFrames { list, loads: AtomicU64::new(0), outlined: self.outlined });
         let block = Arc::new(MemoryBlock { frames, entries, failure });
         let labels = Labels::parse(labels).expect("labels of a test");
         match self.streams.iter_mut().find(|(known, _)| *known == labels) {

@@ -1,6 +1,7 @@
 //! Scans a leaf's entries into series: which series an entry belongs to, what it is worth, which pane it is in.
 //! Labels are looked at per line only where they can differ per line.
 
+use super::outlined::ignores_line;
 use super::panes::{Fold, Panes, Sample};
 use crate::ast::{Grouping, LabelFormat, LogRange, Stage};
 use crate::engine::grid::{Pane, Windows};
@@ -12,7 +13,9 @@ use crate::pipeline::{Hints, Pipeline, StreamPipeline, Unwrapped, Unwrapper};
 use crate::source::Selection;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
-use model::{EntryRef, Labels, Result};
+use model::block::Metadata;
+use model::{EntryRef, Labels, Outline, Result};
+use smol_str::SmolStr;
 use std::hash::BuildHasher;
 
 /// Memory is charged in portions of about this many bytes, so that the hook is not asked per sample.
@@ -40,9 +43,13 @@ pub struct Leaf<'a> {
     unwrapper: Option<Unwrapper>,
     grouping: Option<Grouping>,
     value: ValueOf,
-    windows: Windows,
+    pub(super) windows: Windows,
     /// No stage can make labels differ from line to line of a stream, but for structured metadata.
     labels_are_the_streams: bool,
+    /// Of a line nothing is read, and nothing counts but its length.
+    pub(super) ignores_lines: bool,
+    /// The labels that the series depend on; `None`: all.
+    pub(super) labels_read: Option<Vec<SmolStr>>,
 }
 
 impl<'a> Leaf<'a> {
@@ -63,6 +70,8 @@ impl<'a> Leaf<'a> {
             pipeline: Pipeline::compile(&stages, hints)?,
             unwrapper: range.unwrap.as_ref().map(Unwrapper::compile).transpose()?,
             // Without a grouping the unwrapped label is left out of the series, which the pipeline sees to.
+            labels_read: hints.extract_only.clone(),
+            ignores_lines: stages.iter().all(ignores_line) && range.unwrap.is_none(),
             labels_are_the_streams: stages.iter().all(keeps_labels) && (range.unwrap.is_none() || grouping.is_some()),
             grouping,
             value,
@@ -128,7 +137,7 @@ impl<'a> Leaf<'a> {
     }
 
     /// Whether the pipeline has nothing to say about an entry: no filter, no parser, no value to find.
-    fn passes_everything(&self) -> bool {
+    pub(super) fn passes_everything(&self) -> bool {
         self.pipeline.is_empty() && self.unwrapper.is_none()
     }
 }
@@ -154,16 +163,38 @@ fn without_unread_lines(stages: &[Stage]) -> Vec<Stage> {
     stages.iter().enumerate().filter(is_needed).map(|(_, stage)| stage.clone()).collect()
 }
 
+/// A line, or no more of it than its length.
+#[derive(Clone, Copy)]
+pub enum Line<'a> {
+    Text(&'a [u8]),
+    Bytes(u64),
+}
+
+impl<'a> Line<'a> {
+    fn text(self) -> &'a [u8] {
+        match self {
+            Line::Text(text) => text,
+            Line::Bytes(_) => &[],
+        }
+    }
+    fn bytes(self) -> u64 {
+        match self {
+            Line::Text(text) => text.len() as u64,
+            Line::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 /// A stream while its entries are walked.
-struct Stream<'a, 'l, F> {
-    leaf: &'a Leaf<'a>,
-    accumulator: &'a mut Accumulator<'l, F>,
+pub struct Stream<'a, 'l, F> {
+    pub(super) leaf: &'a Leaf<'a>,
+    pub(super) accumulator: &'a mut Accumulator<'l, F>,
     pipeline: StreamPipeline<'a>,
     fingerprint: u64,
     labels: &'a Labels,
     /// The series of entries whose labels are the stream's.
     slot: Option<usize>,
-    slot_is_fixed: bool,
+    pub(super) slot_is_fixed: bool,
 }
 
 impl<F: Fold> Visitor for Stream<'_, '_, F> {
@@ -171,7 +202,7 @@ impl<F: Fold> Visitor for Stream<'_, '_, F> {
     fn whole(&mut self, tally: &mut Tally, (oldest_ns, newest_ns): (i64, i64), entries: u64) -> Result<bool> {
         let pane = self.leaf.windows.pane(oldest_ns);
         let is_number = self.slot_is_fixed && self.leaf.value == ValueOf::One && self.leaf.passes_everything();
-        let Some(summary) = F::of_count(entries).filter(|_| is_number && pane.contains(newest_ns)) else {
+        let Some(summary) = F::of_lines(entries, 0).filter(|_| is_number && pane.contains(newest_ns)) else {
             return Ok(false);
         };
         if pane.is_outside() || entries == 0 {
@@ -184,29 +215,41 @@ impl<F: Fold> Visitor for Stream<'_, '_, F> {
         Ok(true)
     }
 
+    fn outlined(&mut self, tally: &mut Tally, outline: impl FnOnce() -> Option<Outline>) -> Result<bool> {
+        self.take_outline(tally, outline)
+    }
+
     #[inline]
     fn entry(&mut self, tally: &mut Tally, entry: EntryRef<'_>) -> Result<()> {
-        let accumulator = &mut *self.accumulator;
-        if !accumulator.pane.contains(entry.ts_ns) {
-            accumulator.pane = self.leaf.windows.pane(entry.ts_ns);
+        match self.choose_pane(entry.ts_ns) {
+            true => self.take(tally, entry.ts_ns, Line::Text(entry.line), entry.metadata),
+            false => Ok(()),
         }
-        if accumulator.pane.is_outside() {
-            return Ok(());
-        }
-        let of_stream = self.slot_is_fixed || (self.leaf.labels_are_the_streams && entry.metadata.is_empty());
-        if of_stream && self.leaf.passes_everything() {
-            tally.stats.post_filter_lines += 1;
-            let value = if self.leaf.value == ValueOf::LineBytes { entry.line.len() as f64 } else { 1.0 };
-            let slot = self.stream_slot()?;
-            return self.accumulator.add(slot, &Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint });
-        }
-        self.processed(tally, entry, of_stream)
     }
 }
 
 impl<F: Fold> Stream<'_, '_, F> {
-    fn processed(&mut self, tally: &mut Tally, entry: EntryRef<'_>, of_stream: bool) -> Result<()> {
-        if !self.pipeline.process(entry.ts_ns, entry.line, entry.metadata) {
+    /// Whether any window sees an entry of this time.
+    #[inline]
+    pub(super) fn choose_pane(&mut self, ts_ns: i64) -> bool {
+        let pane = &mut self.accumulator.pane;
+        if !pane.contains(ts_ns) {
+            *pane = self.leaf.windows.pane(ts_ns);
+        }
+        !pane.is_outside()
+    }
+
+    /// Takes an entry of the pane that was chosen last.
+    #[inline]
+    pub(super) fn take(&mut self, tally: &mut Tally, ts_ns: i64, line: Line<'_>, metadata: Metadata<'_>) -> Result<()> {
+        let of_stream = self.slot_is_fixed || (self.leaf.labels_are_the_streams && metadata.is_empty());
+        if of_stream && self.leaf.passes_everything() {
+            tally.stats.post_filter_lines += 1;
+            let value = if self.leaf.value == ValueOf::LineBytes { line.bytes() as f64 } else { 1.0 };
+            let slot = self.stream_slot()?;
+            return self.accumulator.add(slot, &Sample { ts_ns, value, stream: self.fingerprint });
+        }
+        if !self.pipeline.process(ts_ns, line.text(), metadata) {
             return Ok(());
         }
         let value = match (&self.leaf.unwrapper, self.leaf.value) {
@@ -215,12 +258,20 @@ impl<F: Fold> Stream<'_, '_, F> {
                 Unwrapped::Skip => return Ok(()),
                 Unwrapped::Error => 0.0,
             },
-            (None, ValueOf::LineBytes) => self.pipeline.line_bytes() as f64,
+            (None, ValueOf::LineBytes) => match line {
+                Line::Text(_) => self.pipeline.line_bytes() as f64,
+                Line::Bytes(bytes) => bytes as f64,
+            },
             (None, ValueOf::One) => 1.0,
         };
+        self.add_processed(tally, ts_ns, value, of_stream)
+    }
+
+    /// A sample of the entry that was processed last.
+    fn add_processed(&mut self, tally: &mut Tally, ts_ns: i64, value: f64, of_stream: bool) -> Result<()> {
         tally.stats.post_filter_lines += 1;
         let has_error = self.pipeline.error().is_some();
-        let sample = Sample { ts_ns: entry.ts_ns, value, stream: self.fingerprint };
+        let sample = Sample { ts_ns, value, stream: self.fingerprint };
         if of_stream && !has_error {
             let slot = self.stream_slot()?;
             return self.accumulator.add(slot, &sample);
@@ -229,7 +280,7 @@ impl<F: Fold> Stream<'_, '_, F> {
         self.accumulator.add_later(slot, sample)
     }
 
-    fn stream_slot(&mut self) -> Result<usize> {
+    pub(super) fn stream_slot(&mut self) -> Result<usize> {
         if let Some(slot) = self.slot {
             return Ok(slot);
         }
@@ -268,7 +319,7 @@ impl<F: Fold> Stream<'_, '_, F> {
 }
 
 /// One thread's series.
-struct Accumulator<'a, F> {
+pub struct Accumulator<'a, F> {
     limits: &'a EngineLimits,
     pane: Pane,
     slots: Vec<(Labels, Panes<F>)>,
@@ -331,7 +382,7 @@ impl<'a, F: Fold> Accumulator<'a, F> {
         Ok(())
     }
 
-    fn add_summary(&mut self, slot: usize, pane: &Pane, summary: F) -> Result<()> {
+    pub(super) fn add_summary(&mut self, slot: usize, pane: &Pane, summary: F) -> Result<()> {
         let opened = self.slots[slot].1.add_summary(pane, summary);
         if opened { self.charge(Panes::<F>::PANE_BYTES) } else { Ok(()) }
     }

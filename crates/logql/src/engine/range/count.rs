@@ -9,8 +9,8 @@ impl Fold for Count {
     fn of(_: &Sample) -> Self {
         Count(1)
     }
-    fn of_count(samples: u64) -> Option<Self> {
-        Some(Count(samples))
+    fn of_lines(lines: u64, _: u64) -> Option<Self> {
+        Some(Count(lines))
     }
     #[inline]
     fn add(&mut self, _: &Sample) {
@@ -28,6 +28,9 @@ pub struct Bytes(pub u64);
 impl Fold for Bytes {
     fn of(sample: &Sample) -> Self {
         Bytes(sample.value as u64)
+    }
+    fn of_lines(_: u64, bytes: u64) -> Option<Self> {
+        Some(Bytes(bytes))
     }
     #[inline]
     fn add(&mut self, sample: &Sample) {

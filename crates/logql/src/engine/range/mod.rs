@@ -4,6 +4,7 @@ mod absent;
 mod accumulate;
 mod count;
 mod first_last;
+mod outlined;
 mod panes;
 mod quantile;
 mod rate_counter;

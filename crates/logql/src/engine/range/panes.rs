@@ -20,8 +20,8 @@ pub trait Fold: Clone + Send {
     const SAMPLE_BYTES: usize = 0;
     fn of(sample: &Sample) -> Self;
     fn add(&mut self, sample: &Sample);
-    /// The summary of so many samples, if it follows from their number.
-    fn of_count(_samples: u64) -> Option<Self> {
+    /// The summary of so many lines with so many bytes, if it follows from these.
+    fn of_lines(_lines: u64, _bytes: u64) -> Option<Self> {
         None
     }
     /// Takes in a summary of other samples of the same series.
