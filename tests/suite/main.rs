@@ -17,6 +17,7 @@ mod conformance;
 mod contract;
 mod crash;
 mod explain;
+mod fairness;
 mod faults;
 mod frontend;
 mod fsck;

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 const SCHEDULER: &str = "query-scheduler";
 const FRONTEND: &str = "query-frontend";
@@ -64,6 +65,7 @@ pub struct Peers {
     connector: Connector,
     turn: AtomicUsize,
     id: String,
+    queue: Arc<Queue>,
     own: Option<OwnQuerier>,
 }
 
@@ -72,6 +74,9 @@ pub struct OwnQuerier {
     pub queries: Arc<dyn Queries>,
     pub places: Arc<Places>,
 }
+
+/// The address of a querier that nobody else can reach.
+const HERE: &str = "";
 
 impl Peers {
     pub fn new(base: &Base, queue: Arc<Queue>, own: Option<OwnQuerier>) -> Arc<Self> {
@@ -85,19 +90,20 @@ impl Peers {
         Arc::new(Peers {
             members: base.members.clone(),
             holders: configured(&base.settings.frontend.scheduler_address, SCHEDULER, base),
-            schedulers: Pool::new(Some((base.id.clone(), queue)), Box::new(scheduler)),
+            schedulers: Pool::new(Some((base.id.clone(), queue.clone())), Box::new(scheduler)),
             queriers: Pool::new(None, Box::new(querier)),
             tails: Pool::new(None, Box::new(tails)),
             connector: base.connectors.frontend.clone(),
             turn: AtomicUsize::new(0),
             id: base.id.clone(),
+            queue,
             own,
         })
     }
 
-    /// Whether no other process answers queries.
-    pub fn is_alone(&self) -> bool {
-        !self.members.playing(QUERIER).iter().any(|member| member.id != self.id && member.state.answers_reads())
+    /// Whether the process answers its queries by itself, as a list of members does not have it.
+    fn is_apart(&self) -> bool {
+        self.own.is_some() && !self.members.all().iter().any(|member| member.id == self.id)
     }
 
     /// The list, begun with another member each time.
@@ -118,6 +124,9 @@ fn configured(address: &str, role: &str, base: &Base) -> Arc<dyn Members> {
 #[async_trait]
 impl Cluster for Peers {
     fn schedulers(&self) -> Vec<Arc<dyn Scheduler>> {
+        if self.is_apart() {
+            return vec![self.queue.clone()];
+        }
         let holders = self.in_turn(holders(&*self.holders));
         holders.iter().filter_map(|member| self.schedulers.get(member).ok()).collect()
     }
@@ -126,7 +135,8 @@ impl Cluster for Peers {
         let members = self.members.all();
         self.queriers.keep(&members);
         let querier = members.iter().find(|member| member.grpc_address == place.querier);
-        if let Some(own) = self.own.as_ref().filter(|_| querier.is_some_and(|member| member.id == self.id)) {
+        let is_here = place.querier == HERE || querier.is_some_and(|member| member.id == self.id);
+        if let Some(own) = self.own.as_ref().filter(|_| is_here) {
             return match own.places.take(place.ticket, tenants) {
                 Ok(_used) => Ok(ask(&*own.queries, tenants, call).await),
                 Err(error) => Ok(Err(error)),
@@ -179,7 +189,7 @@ pub fn offer(
     let connect = move |address: &str| -> Result<Arc<dyn Scheduler>> {
         Ok(Arc::new(SchedulerClient::connect(&connector, address)?))
     };
-    let local = queue.map(|queue| (base.id.clone(), queue as Arc<dyn Scheduler>));
+    let local = queue.clone().map(|queue| (base.id.clone(), queue as Arc<dyn Scheduler>));
     let first_ticket = base.clock.now_ns() as u64;
     let places = Places::new(first_ticket);
     parts.serve_grpc(queries_server(queries, places.clone() as Arc<dyn Offered>));
@@ -189,20 +199,22 @@ pub fn offer(
         members: base.members.clone(),
         holders: configured(address, role, base),
         pool: Pool::new(local, Box::new(connect)),
+        queue,
         places: places.clone(),
         at_once: base.settings.querier.max_concurrent.max(1),
         standing: HashMap::new(),
         tasks: JoinSet::new(),
     };
-    let tasks = base.tasks.child();
-    let stopping = tasks.stopping();
-    tasks.spawn("places of the querier", async move {
+    let (closing, stopping) = (CancellationToken::new(), base.tasks.stopping());
+    let closed = closing.clone();
+    base.tasks.spawn("places of the querier", async move {
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = offers.keep() => {}
+            () = offers.keep(closed) => {}
         }
     });
-    parts.on_stop("places of the querier", async move { drop(tasks.stop(LOOK_INTERVAL).await) });
+    // Others send nothing more; what waits in this process has its places until all requests are answered.
+    parts.on_stop("places of the querier", async move { closing.cancel() });
     places
 }
 
@@ -212,6 +224,8 @@ struct Offers {
     members: Arc<dyn Members>,
     holders: Arc<dyn Members>,
     pool: Pool<dyn Scheduler>,
+    /// This process's own.
+    queue: Option<Arc<Queue>>,
     places: Arc<Places>,
     at_once: usize,
     standing: HashMap<String, Vec<AbortHandle>>,
@@ -219,14 +233,20 @@ struct Offers {
 }
 
 impl Offers {
-    /// Keeps at least one place on offer at every queue, and all of them together at least as many as may be used at once.
-    async fn keep(mut self) {
+    /// Keeps at least one place on offer at every queue, and all of them together at least as many as may be used at once;
+    /// after `closing`, at the queue of this process alone.
+    async fn keep(mut self, closing: CancellationToken) {
         loop {
             let me = self.members.all().iter().find(|member| member.id == self.id).map(|me| me.grpc_address.clone());
-            if let Some(address) = me {
-                self.follow(&address);
+            match me {
+                Some(address) if !closing.is_cancelled() => self.follow(&address),
+                Some(address) => self.stay(&address),
+                None => self.stay(HERE),
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                () = closing.cancelled(), if !closing.is_cancelled() => {}
+            }
             while self.tasks.try_join_next().is_some() {}
         }
     }
@@ -238,19 +258,39 @@ impl Offers {
         let each = self.at_once.div_ceil(used.len().max(1)).max(1);
         let holders: Vec<(Member, usize)> =
             used.iter().cloned().map(|holder| (holder, each)).chain(spare.map(|holder| (holder, 1))).collect();
-        let gone = |address: &String| !holders.iter().any(|(holder, _)| holder.grpc_address == *address);
-        let left: Vec<String> = self.standing.keys().filter(|address| gone(address)).cloned().collect();
-        for address in left {
-            self.standing.remove(&address).into_iter().flatten().for_each(|offer| offer.abort());
-        }
+        self.retain(|address| holders.iter().any(|(holder, _)| holder.grpc_address == *address));
         for (holder, each) in holders {
             let Ok(scheduler) = self.pool.get(&holder) else { continue };
-            let standing = self.standing.entry(holder.grpc_address.clone()).or_default();
-            standing.drain(each.min(standing.len())..).for_each(|offer| offer.abort());
-            while standing.len() < each {
-                let (places, scheduler, address) = (self.places.clone(), scheduler.clone(), own_address.to_string());
-                standing.push(self.tasks.spawn(async move { places.offer_to(&*scheduler, &address).await }));
+            self.offer(&holder.grpc_address, &scheduler, each, own_address);
+        }
+    }
+
+    /// Offers every place to the queue of this process, which is reached at this address.
+    fn stay(&mut self, own_address: &str) {
+        self.retain(|address| address == own_address);
+        if let Some(queue) = self.queue.clone() {
+            self.offer(own_address, &(queue as Arc<dyn Scheduler>), self.at_once, own_address);
+        }
+    }
+
+    /// Takes back what is offered to others than these.
+    fn retain(&mut self, is_holder: impl Fn(&str) -> bool) {
+        self.standing.retain(|address, offers| {
+            let stays = is_holder(address);
+            if !stays {
+                offers.iter().for_each(|offer| offer.abort());
             }
+            stays
+        });
+    }
+
+    /// Keeps so many places of `own_address` on offer.
+    fn offer(&mut self, holder: &str, scheduler: &Arc<dyn Scheduler>, places: usize, own_address: &str) {
+        let standing = self.standing.entry(holder.to_string()).or_default();
+        standing.drain(places.min(standing.len())..).for_each(|offer| offer.abort());
+        while standing.len() < places {
+            let (places, scheduler, address) = (self.places.clone(), scheduler.clone(), own_address.to_string());
+            standing.push(self.tasks.spawn(async move { places.offer_to(&*scheduler, &address).await }));
         }
     }
 }

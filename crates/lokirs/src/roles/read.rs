@@ -77,8 +77,10 @@ pub fn querier(base: &Base, querier: Arc<Querier>, read: Read, parts: &mut Parts
         Some(queue) => {
             let own = OwnQuerier { queries: querier.clone(), places };
             let peers = Peers::new(base, queue, Some(own));
-            let all = Remote::new(peers.clone(), base.settings.query_range.max_retries, &base.metrics);
-            Arc::new(Spread { own: querier, all, is_alone: Box::new(move || peers.is_alone()) })
+            Arc::new(Spread {
+                own: querier,
+                all: Remote::new(peers, base.settings.query_range.max_retries, &base.metrics),
+            })
         }
         None => querier,
     };
