@@ -26,7 +26,7 @@ fn logfmt(line: &str) -> HashMap<String, String> {
 /// What Loki's users read of the line, with the values that are known here.
 const KNOWN: [(&str, &str); 16] = [
     ("level", "info"),
-    ("component", "querier"),
+    ("component", "frontend"),
     ("org_id", "fake"),
     ("latency", "fast"),
     ("query", "{a=\"b\"} |= \"x\""),

@@ -84,7 +84,9 @@ pub fn querier(base: &Base, querier: Arc<Querier>, read: Read, parts: &mut Parts
         }
         None => querier,
     };
-    serve(base, "querier", (queries, deletes), tailer, metrics, parts)?;
+    // The one that logs whole queries: Loki has a line of its querier for each part beside it.
+    let component = if is_frontend { "frontend" } else { "querier" };
+    serve(base, component, (queries, deletes), tailer, metrics, parts)?;
     base.services.add("querier").running();
     Ok(())
 }

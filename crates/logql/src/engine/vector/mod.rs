@@ -57,10 +57,20 @@ pub fn joined(series: Vec<StepSeries>) -> Vec<StepSeries> {
 }
 
 /// The series by what a grouping leaves of their labels, in the order of labels.
-fn grouped(series: Vec<StepSeries>, grouping: &Grouping) -> BTreeMap<Labels, Vec<StepSeries>> {
-    let mut groups: BTreeMap<Labels, Vec<StepSeries>> = BTreeMap::new();
-    for one in series {
-        groups.entry(group(&one.labels, grouping)).or_default().push(one);
+fn grouped(series: Vec<StepSeries>, grouping: &Grouping) -> Vec<(Labels, Vec<StepSeries>)> {
+    if grouping.labels.is_empty() && !grouping.without && !series.is_empty() {
+        return vec![(Labels::default(), series)];
+    }
+    let mut pairs: Vec<(Labels, StepSeries)> =
+        series.into_iter().map(|one| (group(&one.labels, grouping), one)).collect();
+    // Mostly they are in order already, which costs one comparison each.
+    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut groups: Vec<(Labels, Vec<StepSeries>)> = Vec::new();
+    for (labels, one) in pairs {
+        match groups.last_mut().filter(|(last, _)| *last == labels) {
+            Some((_, members)) => members.push(one),
+            None => groups.push((labels, vec![one])),
+        }
     }
     groups
 }
