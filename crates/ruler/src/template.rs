@@ -2,6 +2,7 @@
 //! rules (<https://prometheus.io/docs/prometheus/latest/configuration/template_reference/>), but for those that ask
 //! queries or make links. Output and rounds are bounded.
 
+mod builtins;
 mod names;
 
 use gotmpl::parse::Node;
@@ -127,20 +128,20 @@ fn parsed(text: &str, external_url: String) -> Result<Template, String> {
         .func("match", |args| Ok(Value::Bool(regex(&text_of(args, 0)?)?.is_match(&text_of(args, 1)?))))
         .func("reReplaceAll", |args| {
             let (pattern, with, within) = (text_of(args, 0)?, text_of(args, 1)?, text_of(args, 2)?);
-            Ok(regex(&pattern)?.replace_all(&within, with.as_str()).into_owned().into())
+            builtins::replace_all(&regex(&pattern)?, &with, &within)
         })
         .func("parseDuration", |args| {
             let nanos = parse_prometheus(&text_of(args, 0)?).map_err(TemplateError::Exec)?;
             Ok(Value::Float(nanos as f64 / 1e9))
         })
+        .func("printf", builtins::printf)
         .func("safeHtml", |args| Ok(text_of(args, 0)?.into()))
-        .func("args", |args| {
-            let named = args.iter().enumerate().map(|(i, value)| (Arc::from(format!("arg{i}")), value.clone()));
-            Ok(Value::from(Arc::new(named.collect::<BTreeMap<Arc<str>, Value>>())))
-        })
+        .func("args", builtins::args)
         .func("pathPrefix", move |_| Ok(path.clone().into()))
         .func("externalURL", move |_| Ok(external_url.clone().into()))
         .func("query", |_| Err(TemplateError::Exec("query is not available in templates of log rules".into())));
+    let bounded = |template: Template, name: &'static str| template.func(name, move |args| builtins::call(name, args));
+    let template = builtins::NAMES.into_iter().fold(template, bounded);
     template.parse(&format!("{VARIABLES}{text}")).map_err(|e| e.to_string())
 }
 
@@ -149,14 +150,17 @@ fn regex(pattern: &str) -> Result<regex::Regex, TemplateError> {
 }
 
 fn text_of(args: &[Value], i: usize) -> Result<String, TemplateError> {
-    args.get(i).map(|value| value.to_string()).ok_or_else(|| TemplateError::Exec(format!("argument {i} is missing")))
+    let value = args.get(i).ok_or_else(|| TemplateError::Exec(format!("argument {i} is missing")))?;
+    let mut text = Bounded(String::new());
+    write!(text, "{value}").map_err(|_| TemplateError::Exec(format!("argument {i} is too long")))?;
+    Ok(text.0)
 }
 
 fn number(args: &[Value], i: usize) -> Result<f64, TemplateError> {
     let value = args.get(i).ok_or_else(|| TemplateError::Exec(format!("argument {i} is missing")))?;
     let number = value.as_float().or_else(|| value.as_int().map(|n| n as f64));
     number
-        .or_else(|| value.to_string().parse().ok())
+        .or_else(|| text_of(args, i).ok()?.parse().ok())
         .ok_or_else(|| TemplateError::Exec(format!("{value} is no number")))
 }
 
@@ -316,6 +320,43 @@ mod tests {
         {
             assert!(expand(text, &data).starts_with("<error expanding template: "), "{text}: {}", expand(text, &data));
         }
+        for long in [
+            "{{ printf \"%.65535e\" 1.5 }}",
+            "{{ printf \"%65535d\" 1 }}",
+            "{{ printf \"%.*g\" 65535 1.5 }}",
+            "{{ printf \"%.99999999999999999999f\" 1.5 }}",
+        ] {
+            let text = expand(long, &data);
+            assert!(text.ends_with("printf: a width or precision above 4096>"), "{long}: {text}");
+        }
+        for (text, expected) in [
+            ("{{ printf \"%.3e|%5d|%-4s|%%|%v\" 1234.5 42 \"a\" true }}", "1.234e+03|   42|a   |%|true"),
+            ("{{ printf \"%*d\" 5 42 }}", "   42"),
+            ("{{ printf \"plain\" }}", "plain"),
+            ("{{ 3 | printf \"%02d\" }}", "03"),
+        ] {
+            assert_eq!(expand(text, &data), expected, "{text}");
+        }
+        assert_eq!(expand("{{ printf \"%.4096e\" 1.5 }}", &data).len(), 4096 + 6);
+        // What would double, or nest, in each round of a loop.
+        for growing in [
+            "printf \"%s%s\" $x $x",
+            "print $x $x",
+            "println $x $x",
+            "js $x",
+            "html $x $x",
+            "urlquery $x $x",
+            "reReplaceAll \"(.)\" \"$1$1\" $x",
+            "reReplaceAll \"\" $x $x",
+            "args $x $x",
+        ] {
+            let text = format!(
+                "{{{{ $x := \"\\\\\" }}}}{{{{ range 9000 }}}}{{{{ $x = {growing} }}}}{{{{ end }}}}{{{{ $x }}}}"
+            );
+            check(&text).unwrap();
+            assert!(expand(&text, &data).starts_with("<error expanding template: "), "{text}");
+        }
+        assert_eq!(expand("{{ with args $labels 1 }}{{ .arg1 }}{{ end }}", &data), "1");
         let long = format!("{{{{ printf \"%0{}d\" 1 }}}}", OUTPUT_BYTES_MAX + 1);
         assert!(expand(&long, &data).len() < OUTPUT_BYTES_MAX);
         for bad in

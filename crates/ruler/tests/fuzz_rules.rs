@@ -57,7 +57,13 @@ fn templates_are_expanded_or_refused() {
         "{{ humanizeTimestamp $value }} {{ externalURL }}{{ if and (eq 1 1) (not (lt $value 5.0)) }}{{ end }}",
     ];
     let seeds: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect();
-    let pieces: [&[u8]; 8] = [
+    let pieces: [&[u8]; 14] = [
+        b"{{ $x := args $value }}",
+        b"{{ range 50 }}{{ $x = print $x $x }}{{ end }}",
+        b"{{ $x = args $x }}",
+        b"{{ $x = printf \"%v%v\" $x $x }}",
+        b"%.*e",
+        b" 65535 ",
         b"{{",
         b"}}",
         b"{{ end }}",
