@@ -88,5 +88,5 @@ async fn what_waits_when_the_process_is_told_to_stop_is_answered() {
     for query in queries {
         query.await.unwrap();
     }
-    assert!(waiting > LAST / 2 && took < Duration::from_secs(30), "{waiting} waited, {took:?}");
+    assert!(waiting > LAST / 4 && took < Duration::from_secs(30), "{waiting} waited, {took:?}");
 }

@@ -1,10 +1,13 @@
 //! Damaged chunk objects are an error or read as they were; none panics and none is believed when it states a size.
 
-use format::chunk::{Chunk, ChunkParts, SealedBlock, encode, seal};
+mod chunks;
+
+use chunks::{chunk, tenant};
+use format::chunk::{Chunk, SealedBlock, seal};
 use format::crc::crc32c;
 use format::{ChunkRef, Codec};
 use model::varint::{put_uvarint, put_varint};
-use model::{BlockBuilder, Labels, Layout, SymbolsBuilder, TenantId};
+use model::{BlockBuilder, Layout, SymbolsBuilder, TenantId};
 
 struct Sample {
     tenant: TenantId,
@@ -28,19 +31,8 @@ fn sample(codec: Codec, layout: Layout) -> Sample {
             seal(codec, &block)
         })
         .collect();
-    let (tenant, labels) = (TenantId::parse("t1").unwrap(), Labels::new([("app", "x")]));
-    let fingerprint = labels.fingerprint();
-    let parts = ChunkParts {
-        tenant: &tenant,
-        labels: &labels,
-        fingerprint,
-        codec,
-        layout,
-        symbols: symbols.symbols(),
-        blocks: &blocks,
-    };
-    let (reference, object) = encode(&parts).unwrap();
-    Sample { tenant, reference, object: object.to_vec() }
+    let (reference, object) = chunk(codec, layout, &blocks, &symbols);
+    Sample { tenant: tenant(), reference, object }
 }
 
 type Lines = Vec<(i64, Vec<u8>, Vec<(String, String)>)>;

@@ -1,8 +1,11 @@
 //! The outline of a block comes out of a chunk as it went in, or not at all; and nobody has to know of it.
 
-use format::chunk::{Chunk, ChunkParts, SealedBlock, encode, outline, seal, sealed, without_outline};
-use format::{ChunkRef, Codec};
-use model::{BlockBuilder, Labels, Layout, SymbolsBuilder, TenantId};
+mod chunks;
+
+use chunks::chunk;
+use format::Codec;
+use format::chunk::{Chunk, SealedBlock, outline, seal, sealed, without_outline};
+use model::{BlockBuilder, Layout, SymbolsBuilder};
 
 /// So many entries from `first_ns` on, the first of them an empty line.
 fn block(layout: Layout, first_ns: i64, entries: i64, symbols: &mut SymbolsBuilder) -> BlockBuilder {
@@ -13,15 +16,6 @@ fn block(layout: Layout, first_ns: i64, entries: i64, symbols: &mut SymbolsBuild
         block.push(first_ns + i * 777_777_777, line.as_bytes(), level.into_iter(), symbols);
     }
     block
-}
-
-fn chunk(codec: Codec, layout: Layout, blocks: &[SealedBlock], symbols: &SymbolsBuilder) -> (ChunkRef, Vec<u8>) {
-    let (tenant, labels) = (TenantId::parse("t1").unwrap(), Labels::new([("app", "x")]));
-    let fingerprint = labels.fingerprint();
-    let (tenant, labels, symbols) = (&tenant, &labels, symbols.symbols());
-    let (reference, object) =
-        encode(&ChunkParts { tenant, labels, fingerprint, codec, layout, symbols, blocks }).unwrap();
-    (reference, object.to_vec())
 }
 
 #[test]

@@ -12,7 +12,6 @@ use crate::block::{Entries, Layout, Metadata, RawBlock};
 use crate::time::{NANOS_PER_MILLI, ceil_ms};
 use crate::varint::{bytes, put_str, put_uvarint, put_varint, uvarint, varint};
 use bytes::Bytes;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Distinct metadata of a block that an outline tells apart.
@@ -59,27 +58,28 @@ impl Columns<Vec<u8>> {
             put_uvarint(&mut out.lengths, entry.line.len() as u64);
             metadata.push(entry.metadata.encoded());
         }
-        if layout == Layout::Metadata && !out.put_kinds(metadata.iter().map(|pairs| Cow::Borrowed(*pairs))) {
+        if layout == Layout::Metadata && !out.put_kinds(&metadata, &[]) {
             let omitted = names_of_many_values(&metadata);
-            if out.put_kinds(metadata.iter().map(|pairs| Cow::Owned(without(pairs, &omitted)))) {
+            if out.put_kinds(&metadata, &omitted) {
                 omitted.iter().for_each(|name| put_uvarint(&mut out.omitted, *name));
             }
         }
         Some(out)
     }
 
-    /// Takes the metadata of each entry; none of them, and false, if they are of too many kinds.
-    fn put_kinds<'a>(&mut self, metadata: impl Iterator<Item = Cow<'a, [u8]>>) -> bool {
-        let (mut kinds, mut last) = (Vec::new(), 0);
-        for pairs in metadata {
-            if kinds.get(last) != Some(&pairs) {
-                last = kinds.iter().position(|kind| *kind == pairs).unwrap_or(kinds.len());
+    /// Takes the metadata of each entry but for some names; none of them, and false, if they are of too many kinds.
+    fn put_kinds(&mut self, metadata: &[&[u8]], omitted: &[u64]) -> bool {
+        let (mut kinds, mut last, mut rest) = (Vec::<Vec<u8>>::new(), 0, Vec::new());
+        for encoded in metadata {
+            let pairs = if omitted.is_empty() { encoded } else { without(encoded, omitted, &mut rest) };
+            if kinds.get(last).is_none_or(|kind| kind != pairs) {
+                last = kinds.iter().position(|kind| kind == pairs).unwrap_or(kinds.len());
                 if last == KINDS_MAX {
                     self.kinds_of_entries.clear();
                     return false;
                 }
                 if last == kinds.len() {
-                    kinds.push(pairs);
+                    kinds.push(pairs.to_vec());
                 }
             }
             put_uvarint(&mut self.kinds_of_entries, last as u64);
@@ -114,12 +114,12 @@ fn names_of_many_values(metadata: &[&[u8]]) -> Vec<u64> {
     names.into_iter().filter(|(_, values)| values.len() > VALUES_MAX).map(|(name, _)| name).collect()
 }
 
-/// The pairs that have none of these names.
-fn without(encoded: &[u8], names: &[u64]) -> Vec<u8> {
-    let mut rest = Vec::new();
+/// The pairs that have none of these names, in the memory of `rest`.
+fn without<'r>(encoded: &[u8], names: &[u64], rest: &'r mut Vec<u8>) -> &'r [u8] {
+    rest.clear();
     for [name, value] in pairs(encoded).filter(|[name, _]| !names.contains(name)) {
-        put_uvarint(&mut rest, name);
-        put_uvarint(&mut rest, value);
+        put_uvarint(rest, name);
+        put_uvarint(rest, value);
     }
     rest
 }
@@ -167,17 +167,12 @@ impl Outline {
     /// Whether it tells the metadata of these names.
     pub fn knows(&self, names: &[impl AsRef<str>]) -> bool {
         let mut rest = &self.columns.omitted[..];
-        let omitted = std::iter::from_fn(|| (!rest.is_empty()).then(|| uvarint(&mut rest)));
+        let mut omitted = std::iter::from_fn(|| (!rest.is_empty()).then(|| uvarint(&mut rest)));
         let is_known = |number: Option<u64>| {
             let name = number.and_then(|number| self.symbols.get(number));
             name.is_some_and(|name| names.iter().all(|n| n.as_ref() != name))
         };
-        self.layout == Layout::Plain || (!self.columns.kinds.is_empty() && omitted.into_iter().all(is_known))
-    }
-
-    /// From when to when each entry may be, in order, both inclusive; `None` once where the column is malformed.
-    pub fn times(&self) -> impl Iterator<Item = Option<(i64, i64)>> {
-        Times { rest: &self.columns.times, last_ms: None }
+        self.layout == Layout::Plain || (!self.columns.kinds.is_empty() && omitted.all(is_known))
     }
 
     /// `None` if it is malformed. Metadata that are not known are not there.
@@ -284,10 +279,9 @@ mod tests {
         for layout in [Layout::Metadata, Layout::Plain] {
             let outline = outline(layout, &ENTRIES).unwrap();
             assert!(outline.knows_metadata());
-            let (mut outlines, mut times) = (outline.entries().unwrap(), outline.times());
+            let mut outlines = outline.entries().unwrap();
             for (ts_ns, line, metadata) in ENTRIES {
                 let e = outlines.next().unwrap().unwrap();
-                assert_eq!(times.next(), Some(Some((e.oldest_ns, e.newest_ns))));
                 assert!(
                     e.oldest_ns <= ts_ns && ts_ns <= e.newest_ns && e.newest_ns - e.oldest_ns == 999_999,
                     "{ts_ns}"
@@ -296,7 +290,7 @@ mod tests {
                 let known = if layout == Layout::Plain { vec![] } else { metadata.to_vec() };
                 assert_eq!(e.metadata.iter().collect::<Vec<_>>(), known);
             }
-            assert!(outlines.next().is_none() && times.next().is_none());
+            assert!(outlines.next().is_none());
         }
     }
 
@@ -354,14 +348,16 @@ mod tests {
                 assert!(!is_whole || (column == 3 && !outline.knows_metadata()), "column {column} cut at {cut}");
             }
         }
-        let times = |bytes: &[u8]| {
-            let columns = Columns { times: Bytes::copy_from_slice(bytes), ..Default::default() };
-            Outline::new(columns, Layout::Plain, Default::default()).times().collect::<Vec<_>>()
+        let is_refused = |times: &[u8]| {
+            let (times, lengths) = (Bytes::copy_from_slice(times), Bytes::from_static(&[0; 2]));
+            let columns = Columns { times, lengths, ..Default::default() };
+            let outline = Outline::new(columns, Layout::Plain, Default::default());
+            outline.entries().unwrap().any(|entry| entry.is_none())
         };
         let mut far = Vec::new();
         put_varint(&mut far, i64::MAX);
-        assert_eq!(times(&far), [None], "later than nanoseconds can be");
+        assert!(is_refused(&far), "later than nanoseconds can be");
         put_uvarint(&mut far, u64::MAX);
-        assert_eq!(times(&far), [None]);
+        assert!(is_refused(&far) && !is_refused(&[2, 2]));
     }
 }

@@ -175,8 +175,8 @@ impl Chunk {
     }
 }
 
-/// A size that a block or an outline states is believed up to this many times its compressed bytes; beyond it, memory grows only as
-/// bytes come out.
+/// A size that a block or an outline states is believed up to this many times its compressed bytes; beyond it, memory
+/// grows only as bytes come out.
 pub(super) const RATIO_EXPECTED_MAX: usize = 256;
 /// What an entry takes on top of its line and metadata: a time, two or three lengths.
 const ENTRY_BYTES: u64 = 16;

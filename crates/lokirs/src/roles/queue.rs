@@ -213,7 +213,7 @@ pub fn offer(
             () = offers.keep(closed) => {}
         }
     });
-    // Others send nothing more; what waits in this process has its places until all requests are answered.
+    // Other queues have its places no more; what waits in this process's has them until all requests are answered.
     parts.on_stop("places of the querier", async move { closing.cancel() });
     places
 }

@@ -40,19 +40,18 @@ impl<F: Fold> Stream<'_, '_, F> {
         if !tells_series || !self.leaf.tells_panes(&outline) {
             return Ok(false);
         }
-        let taken = match by_number {
+        tally.stats.decompressed_bytes += outline.bytes() as u64;
+        match by_number {
             true => self.take_numbers(tally, &outline)?,
             false => self.take_metadata(tally, &outline)?,
-        };
-        tally.stats.decompressed_bytes += if taken { outline.bytes() as u64 } else { 0 };
-        Ok(taken)
+        }
+        Ok(true)
     }
 
     /// All go to one series.
-    fn take_numbers(&mut self, tally: &mut Tally, outline: &Outline) -> Result<bool> {
+    fn take_numbers(&mut self, tally: &mut Tally, outline: &Outline) -> Result<()> {
         let mut sums: Vec<Sum> = Vec::new();
-        for entry in outline.entries().into_iter().flatten() {
-            let Some(entry) = entry else { return Ok(false) };
+        for entry in outline.entries().into_iter().flatten().flatten() {
             match sums.last_mut().filter(|sum| sum.pane.contains(entry.newest_ns)) {
                 Some(sum) => {
                     sum.entries += 1;
@@ -65,21 +64,17 @@ impl<F: Fold> Stream<'_, '_, F> {
             }
         }
         for Sum { pane, entries, line_bytes } in sums.into_iter().filter(|sum| !sum.pane.is_outside()) {
-            let Some(summary) = F::of_lines(entries, line_bytes) else { return Ok(false) };
+            let Some(summary) = F::of_lines(entries, line_bytes) else { continue };
             tally.stats.lines += entries;
             tally.stats.post_filter_lines += entries;
             let slot = self.stream_slot()?;
             self.accumulator.add_summary(slot, &pane, summary)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Metadata say where each goes, or whether it counts.
-    fn take_metadata(&mut self, tally: &mut Tally, outline: &Outline) -> Result<bool> {
-        // Looked at before anything is added.
-        if !outline.entries().is_some_and(|mut entries| entries.all(|entry| entry.is_some())) {
-            return Ok(false);
-        }
+    fn take_metadata(&mut self, tally: &mut Tally, outline: &Outline) -> Result<()> {
         for entry in outline.entries().into_iter().flatten().flatten() {
             if self.choose_pane(entry.newest_ns) {
                 tally.stats.lines += 1;
@@ -87,20 +82,20 @@ impl<F: Fold> Stream<'_, '_, F> {
                 self.take(tally, entry.newest_ns, Line::Bytes(entry.line_bytes), entry.metadata)?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 
 impl Leaf<'_> {
-    /// Whether each entry lies in one pane whatever its exact time is.
+    /// Whether each entry can be read, and lies in one pane whatever its exact time is. Looked at before any is taken.
     fn tells_panes(&self, outline: &Outline) -> bool {
-        let mut pane = Pane::NOWHERE;
-        outline.times().all(|times| {
-            let Some((oldest_ns, newest_ns)) = times else { return false };
-            if !pane.contains(newest_ns) {
-                pane = self.windows.pane(newest_ns);
+        let (Some(mut entries), mut pane) = (outline.entries(), Pane::NOWHERE) else { return false };
+        entries.all(|entry| {
+            let Some(entry) = entry else { return false };
+            if !pane.contains(entry.newest_ns) {
+                pane = self.windows.pane(entry.newest_ns);
             }
-            pane.contains(oldest_ns)
+            pane.contains(entry.oldest_ns)
         })
     }
 }
